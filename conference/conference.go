@@ -1,0 +1,167 @@
+// Package conference is the vocabulary of people: conferences, members, why somebody is not heard, and who hears whom.
+//
+// It does no I/O, reads no clock and knows no sound, no protocol and no hardware: a command and a time go in, events come
+// out, and the same sequence always gives the same result.
+package conference
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// What Apply can refuse a command for.
+var (
+	// ErrNoMember: the command names a member who is not in the roster.
+	ErrNoMember = errors.New("no such member")
+	// ErrTaken: a member with this id is in the roster already.
+	ErrTaken = errors.New("member is in the roster already")
+	// ErrFull: as many are in the roster as the conference takes.
+	ErrFull = errors.New("conference is full")
+	// ErrNotYours: a reason can be cleared only by whom it belongs to.
+	ErrNotYours = errors.New("the reason is not the asker's to change")
+	// ErrLocalOnly: the member's own key closed the microphone, and only that key opens it.
+	ErrLocalOnly = errors.New("muted by the member's own key, which alone can open it")
+	// ErrInvalid: the command makes no sense.
+	ErrInvalid = errors.New("invalid command")
+)
+
+// State is where a member's call stands, in the words of RFC 4575, section 5.6.2.
+type State string
+
+// The states of a member. Disconnected members leave the roster.
+const (
+	DialingOut   State = "dialing-out"
+	Alerting     State = "alerting"
+	Connected    State = "connected"
+	OnHold       State = "on-hold"
+	Disconnected State = "disconnected"
+)
+
+// next holds the ways from state to state.
+var next = map[State][]State{
+	DialingOut: {Alerting, Connected},
+	Alerting:   {Connected},
+	Connected:  {OnHold},
+	OnHold:     {Connected},
+}
+
+// Member is a person, or the place, in the roster.
+type Member struct {
+	ID     string // unique in the conference, never reused
+	Number string // as dialled or as calling; empty for the place
+	Name   string // as given by the far end; not to be trusted, and to be escaped wherever it is shown
+	Place  bool   // the room that this box stands in
+	State  State
+	Since  time.Time // of State
+	Mute   Reasons   // heard only while it is empty
+	Deaf   Reasons   // hears only while it is empty
+	Talks  bool      // is contributing sound
+}
+
+// Heard tells whether the member's sound is to reach anybody.
+func (m *Member) Heard() bool { return m.State == Connected && len(m.Mute) == 0 }
+
+// Hears tells whether anybody's sound is to reach the member.
+func (m *Member) Hears() bool { return m.State == Connected && len(m.Deaf) == 0 }
+
+func (m *Member) clone() Member {
+	c := *m
+	c.Mute, c.Deaf = slices.Clone(m.Mute), slices.Clone(m.Deaf)
+	return c
+}
+
+// Conference is one conference with its roster. The zero value is not ready; use New. It belongs to one goroutine.
+type Conference struct {
+	number, uid, theme string
+	max                int
+	seq                uint64
+	members            []*Member // in the order of their coming
+}
+
+// New makes an empty conference. number is what is dialled, uid is never used again, theme may be empty, and max is how
+// many members it takes (0: no limit).
+func New(number, uid, theme string, max int) *Conference {
+	return &Conference{number: number, uid: uid, theme: theme, max: max}
+}
+
+// Number is what is dialled to get in.
+func (c *Conference) Number() string { return c.number }
+
+// UID names this conference and no other, ever.
+func (c *Conference) UID() string { return c.uid }
+
+// Full tells whether another member would be refused.
+func (c *Conference) Full() bool { return c.max > 0 && len(c.members) >= c.max }
+
+// Member returns a copy of the member with that id.
+func (c *Conference) Member(id string) (Member, bool) {
+	if m := c.find(id); m != nil {
+		return m.clone(), true
+	}
+	return Member{}, false
+}
+
+// Snapshot is the whole of a conference at one sequence number, for whoever comes late or missed an event.
+type Snapshot struct {
+	Number, UID, Theme string
+	Max                int
+	Seq                uint64
+	Members            []Member
+}
+
+// Snapshot copies the conference as it is.
+func (c *Conference) Snapshot() Snapshot {
+	s := Snapshot{Number: c.number, UID: c.uid, Theme: c.theme, Max: c.max, Seq: c.seq}
+	for _, m := range c.members {
+		s.Members = append(s.Members, m.clone())
+	}
+	return s
+}
+
+// Hearing gives for each member who hears anything the members whom he hears, by id, in roster order. Nobody hears
+// himself.
+func (c *Conference) Hearing() map[string][]string {
+	hearing := make(map[string][]string, len(c.members))
+	for _, listener := range c.members {
+		if !listener.Hears() {
+			continue
+		}
+		heard := []string{}
+		for _, m := range c.members {
+			if m != listener && m.Heard() {
+				heard = append(heard, m.ID)
+			}
+		}
+		hearing[listener.ID] = heard
+	}
+	return hearing
+}
+
+// Apply carries out one command, or refuses it and changes nothing. The events are in order, their sequence numbers
+// follow on each other without a gap, and a command that changes nothing yields none.
+func (c *Conference) Apply(now time.Time, cmd Command) ([]Event, error) {
+	do, ok := verbs[cmd.Do]
+	if !ok {
+		return nil, fmt.Errorf("%w: %q is not known", ErrInvalid, cmd.Do)
+	}
+	return do(c, now, cmd)
+}
+
+func (c *Conference) find(id string) *Member {
+	for _, m := range c.members {
+		if m.ID == id {
+			return m
+		}
+	}
+	return nil
+}
+
+func (c *Conference) event(now time.Time, what What, m *Member, cmd Command) Event {
+	c.seq++
+	return Event{
+		Seq: c.seq, At: now, Conference: c.number, UID: c.uid,
+		What: what, Member: m.clone(), Reason: cmd.Reason, By: cmd.By, Why: cmd.Why,
+	}
+}
