@@ -1,0 +1,67 @@
+# Parley. `make` says what there is; docs/development.md says more.
+#
+# Each target brings what it needs: scripts/need.sh installs the missing Debian packages. Go itself is checked first.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+export GOFLAGS := -tags=nolibopusfile -buildvcs=false
+export GOTOOLCHAIN := local
+VERSION := $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || echo unknown)
+export VERSION
+
+# What each target needs, as Debian packages. ca-certificates: Go fetches its modules by https.
+BUILD := gcc libc6-dev pkg-config libopus-dev ca-certificates
+RUN := $(BUILD) libasound2 libasound2-data
+TEST := $(RUN) sip-tester baresip-core mosquitto mosquitto-clients espeak-ng iproute2 nftables procps openssl
+CROSS := $(BUILD) gcc-arm-linux-gnueabihf gcc-aarch64-linux-gnu linux-libc-dev-armhf-cross linux-libc-dev-arm64-cross \
+	binutils make patch tar bzip2 xz-utils file util-linux
+ARM := $(CROSS) qemu-user-static espeak-ng
+BENCH := $(TEST) janus
+
+# Seconds for each fuzz target in `make check`.
+FUZZTIME ?= 5
+
+.PHONY: help run test test-arm check bench firmware build go-version
+
+help: ## say what there is
+	@echo 'Parley, the firmware of a conference box. make TARGET, with TARGET one of'
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r t d; do printf '  %-10s %s\n' "$$t" "$$d"; done
+	@echo
+	@echo 'On Debian 12 with git, make and Go, each brings what else it needs. No other set-up step exists.'
+
+run: go-version ## build the box and run it here, on loopback, its data in ./data
+	@scripts/need.sh $(RUN)
+	@$(MAKE) --no-print-directory build
+	@exec bin/parley run
+
+test: go-version ## vet, and all tests with the race detector
+	@scripts/need.sh $(TEST)
+	go vet -race ./...
+	go test -race -timeout 15m ./...
+
+test-arm: go-version ## build the firmware and test it under qemu-user, armv7 and arm64
+	@scripts/need.sh $(ARM)
+	@scripts/firmware.sh
+	PARLEY_ARM_BINARIES="$(CURDIR)/dist" go test -count=1 -timeout 15m -run ARM ./cmd/parley/
+
+check: go-version ## formatting, modules, layout, and a few seconds of every fuzz target
+	@scripts/need.sh $(TEST)
+	@scripts/check.sh $(FUZZTIME)
+
+bench: go-version ## all benchmarks
+	@scripts/need.sh $(BENCH)
+	@scripts/bench.sh
+
+firmware: go-version ## dist/parley-armv7 and dist/parley-arm64, fully static
+	@scripts/need.sh $(CROSS)
+	@scripts/firmware.sh
+
+build:
+	@mkdir -p bin
+	@echo 'parley: building (the first time takes some minutes)'
+	@go build -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/...
+
+go-version:
+	@scripts/go-version.sh
