@@ -1,0 +1,174 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// The checks answer "" for a right value, else what would be right.
+
+func matching(pattern, remedy string) func(string) string {
+	re := regexp.MustCompile(`^(?:` + pattern + `)$`)
+	return func(s string) string {
+		if re.MatchString(s) {
+			return ""
+		}
+		return remedy
+	}
+}
+
+func either(a, b func(string) string) func(string) string {
+	return func(s string) string {
+		if a(s) == "" {
+			return ""
+		}
+		return b(s)
+	}
+}
+
+// orEmpty lets the empty text pass.
+func orEmpty(check func(string) string) func(string) string {
+	return func(s string) string {
+		if s == "" {
+			return ""
+		}
+		return check(s)
+	}
+}
+
+func shorter(limit int) func(string) string {
+	remedy := "at most " + strconv.Itoa(limit) + " bytes"
+	return func(s string) string {
+		if len(s) <= limit {
+			return ""
+		}
+		return remedy
+	}
+}
+
+// hostPort wants host:port, where the host may be a name or an address, IPv6 in brackets.
+func hostPort(s string) string {
+	const remedy = "host:port, such as 127.0.0.1:5060 or [::1]:5060"
+	host, port, err := net.SplitHostPort(s)
+	if err != nil || len(s) > 260 {
+		return remedy
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
+		return remedy + "; a port is 0…65535"
+	}
+	if host == "" {
+		return remedy + "; 0.0.0.0 is every interface"
+	}
+	return hostName(host)
+}
+
+var dnsName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$`)
+
+// hostName wants a DNS name or an address without brackets.
+func hostName(s string) string {
+	if _, err := netip.ParseAddr(s); err == nil || dnsName.MatchString(s) && !looksLikeIPv4(s) {
+		return ""
+	}
+	return "a host name or an IP address"
+}
+
+// looksLikeIPv4 keeps 127.0.0.256 from passing as a name.
+func looksLikeIPv4(s string) bool { return strings.Trim(s, "0123456789.") == "" }
+
+func address(s string) string {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return ""
+	}
+	return "an IP address, such as 127.0.0.1 or ::"
+}
+
+var sipTail = regexp.MustCompile(`^(;[A-Za-z0-9._-]+(=[A-Za-z0-9._-]+)?)*$`)
+var sipUser = regexp.MustCompile(`^[A-Za-z0-9._~*+!$&=,/:%-]{1,128}$`)
+
+// sipURI wants sip: or sips:, an optional user, a host, an optional port and parameters (RFC 3261, 19.1).
+func sipURI(s string) string {
+	const remedy = "a SIP URI, such as sip:1000@pbx.example.com or sip:pbx.example.com;transport=tcp"
+	rest, ok := strings.CutPrefix(s, "sips:")
+	if !ok {
+		rest, ok = strings.CutPrefix(s, "sip:")
+	}
+	if !ok || len(s) > 512 {
+		return remedy
+	}
+	if user, after, found := strings.Cut(rest, "@"); found {
+		if !sipUser.MatchString(user) {
+			return remedy
+		}
+		rest = after
+	}
+	host, tail := rest, ""
+	if i := strings.IndexByte(rest, ';'); i >= 0 {
+		host, tail = rest[:i], rest[i:]
+	}
+	if !sipTail.MatchString(tail) || hostMaybePort(host) != "" {
+		return remedy
+	}
+	return ""
+}
+
+// hostMaybePort wants host or host:port, IPv6 in brackets.
+func hostMaybePort(s string) string {
+	const remedy = "host or host:port, such as pbx.example.com:5060"
+	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		if a, err := netip.ParseAddr(s[1 : len(s)-1]); err == nil && a.Is6() {
+			return ""
+		}
+		return remedy
+	}
+	if strings.Contains(s, ":") {
+		if hostPort(s) != "" {
+			return remedy
+		}
+		return ""
+	}
+	if hostName(s) != "" {
+		return remedy
+	}
+	return ""
+}
+
+// sipServer wants a SIP URI without user, or host[:port].
+func sipServer(s string) string {
+	if strings.Contains(s, "@") {
+		return "a server without a user, such as sip:pbx.example.com or pbx.example.com:5060"
+	}
+	return either(sipURI, hostMaybePort)(s)
+}
+
+// brokerURL wants "embedded" or mqtt(s)://host[:port] without credentials in it.
+func brokerURL(s string) string {
+	const remedy = "embedded, mqtt://host:1883 or mqtts://host:8883"
+	if s == BrokerEmbedded {
+		return ""
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "mqtt" && u.Scheme != "mqtts" || hostMaybePort(u.Host) != "" {
+		return remedy
+	}
+	if u.User != nil {
+		return remedy + "; user and password have keys of their own"
+	}
+	if u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
+		return remedy + ", and nothing behind it"
+	}
+	return ""
+}
+
+// loopback tells whether only this machine can reach a listener at host:port or at an address.
+func loopback(s string) bool {
+	host, _, err := net.SplitHostPort(s)
+	if err != nil {
+		host = s
+	}
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.Unmap().IsLoopback()
+}

@@ -1,0 +1,228 @@
+package config
+
+import "time"
+
+// Bounds on the lists.
+const (
+	maxListen      = 8
+	maxUsers       = 2000
+	maxUpstreams   = 16
+	maxRoutes      = 200
+	maxGateways    = 8
+	maxAccounts    = 100
+	maxConferences = 200
+)
+
+var (
+	slug    = matching(`[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?`, "small letters, digits and -, at most 48, such as room-12")
+	number  = matching(`[0-9A-Za-z][0-9A-Za-z._-]{0,31}`, "digits, letters, dot, - and _, at most 32")
+	digits  = matching(`\+?[0-9*#]{0,32}`, "digits, * and #, at most 32, with or without a + in front")
+	userID  = matching(`[0-9A-Za-z][0-9A-Za-z._+-]{0,63}`, "letters, digits, dot, +, - and _, at most 64")
+	eid     = matching(`[0-9A-Za-z][0-9A-Za-z._-]{0,63}`, "letters, digits, dot, - and _, at most 64")
+	hex32   = matching(`[0-9a-f]{32}`, "32 small hexadecimal digits: MD5 of name:realm:password")
+	path    = shorter(1024)
+	label   = shorter(64)
+	device  = matching(`auto|file|[A-Za-z0-9][A-Za-z0-9_:=,.-]{0,63}`, "auto, file, or an ALSA name such as hw:0 or plughw:CARD=Device")
+	noEmpty = matching(`.{1,128}`, "1 to 128 characters")
+)
+
+const (
+	aFile    = "file"
+	aServer  = "SIP URI or host[:port]"
+	aAddress = "host:port"
+)
+
+// settings is the table: every setting there is, with where it is kept, its default, what it may be, and what it means.
+func settings(c *Config) section {
+	return section{
+		{"eid", text(&c.EID, "local", "letters, digits, . - _", eid), "Enterprise: the root of every MQTT topic is `/e/{eid}`.", ""},
+		{"box", text(&c.Box, "", "a-z, 0-9, -", orEmpty(slug)), "This box's name in MQTT topics. Never a room's name.", "from the serial number, the machine's id or its network address"},
+		{"data", text(&c.Data, "", aFile, path), "Folder of everything that outlives the process. Made with mode 0700.", "/var/lib/parley for root, otherwise $XDG_STATE_HOME/parley or ~/.local/state/parley"},
+		{"board", text(&c.Board, "desk", "see `parley boards`", slug), "The hardware: keys, lamps and sound card.", ""},
+		{"card", cardSettings(&c.Card), "The sound card.", ""},
+		{"place", placeSettings(&c.Place), "The room itself, and what its join key does.", ""},
+		{"keys", keySettings(&c.Keys), "How the keys behave.", ""},
+		{"listen", listenSettings(&c.Listen), "Where SIP and RTP can be reached. Everything is on loopback by default.", ""},
+		{"sip", sipSettings(&c.SIP), "Calls: who may call, and where calls go.", ""},
+		{"opus", opusSettings(&c.Opus), "How Opus is encoded.", ""},
+		{"rtp", rtpSettings(&c.RTP), "Ports and patience of the sound.", ""},
+		{"mqtt", mqttSettings(&c.MQTT), "The broker, and the way to it.", ""},
+		{"http", httpSettings(&c.HTTP), "Health and metrics.", ""},
+		{"conferences", &items[Conference]{&c.Conferences, []Conference{{Number: "1000", Max: 200}}, maxConferences, conferenceSettings}, "Standing conferences: they never end, and whoever is admitted to the box may join them.", ""},
+		{"log", logSettings(&c.Log), "What is logged.", ""},
+	}
+}
+
+func cardSettings(c *Card) section {
+	return section{
+		{"device", text(&c.Device, "auto", "auto, file, or an ALSA name", device), "`auto` is the machine's card, or `file` when there is none. `file` is a card made of files.", ""},
+		{"microphone", text(&c.Microphone, "", aFile, path), "WAV that the file card plays, over and over, as its microphone. Empty is a spoken sentence that is built in.", ""},
+		{"speaker", text(&c.Speaker, "", aFile, path), "WAV that the file card writes what the room would hear to. Empty is `speaker.wav` in the data folder.", ""},
+		{"volume", integer(&c.Volume, 70, 0, 100, "%"), "Loudness of the speaker at start; the keys change it.", ""},
+		{"ducking", toggle(&c.Ducking, true), "Turn the microphone down while the speaker is loud, so that no far end hears itself. The file card has no echo and does not.", ""},
+	}
+}
+
+func placeSettings(p *Place) section {
+	return section{
+		{"number", text(&p.Number, "100", "digits, letters, . - _", number), "What callers dial to ring the room.", ""},
+		{"name", text(&p.Name, "Room", "at most 64 bytes", label), "The room's name in rosters.", ""},
+		{"join", text(&p.Join, "1000", "number or SIP URI", either(number, sipURI)), "What the join key calls.", ""},
+		{"join_at_start", toggle(&p.JoinAtStart, false), "Join as soon as the box is ready.", "true on board desk, otherwise false"},
+		{"auto_answer", choice(&p.AutoAnswer, AnswerOff, AnswerOff, AnswerMuted, AnswerOpen), "Calls to the room: `off` rings until a key is pressed, `muted` answers with the microphone off, `open` answers and is heard.", ""},
+		{"no_answer", duration(&p.NoAnswer, 45*time.Second, 5*time.Second, 3*time.Minute), "A call of the join key that nobody answers is given up after this time.", ""},
+	}
+}
+
+func keySettings(k *Keys) section {
+	return section{
+		{"debounce", duration(&k.Debounce, 20*time.Millisecond, 5*time.Millisecond, 200*time.Millisecond), "A level must last so long to count. Muting does not wait for it.", ""},
+		{"double_press", duration(&k.DoublePress, 400*time.Millisecond, 100*time.Millisecond, 2*time.Second), "Two presses of a key within this time are a double press: the join key takes them as one.", ""},
+		{"reset_hold", duration(&k.ResetHold, 10*time.Second, 3*time.Second, time.Minute), "How long the reset key is held until it resets.", ""},
+		{"stuck", duration(&k.Stuck, 30*time.Second, 12*time.Second, 10*time.Minute), "A key that is down for so long is reported as stuck. Must be longer than `reset_hold`.", ""},
+		{"chatter", integer(&k.Chatter, 40, 10, 1000, "edges/s"), "A key with more edges in a second is reported as chattering.", ""},
+	}
+}
+
+func listenSettings(l *Listen) section {
+	const open = ", and on all interfaces when `listen.lan` is true"
+	list := func(to *[]string, def string) value {
+		return &words{to: to, def: []string{def}, max: maxListen, may: "list of " + aAddress, check: hostPort}
+	}
+	return section{
+		{"lan", toggle(&l.LAN, false), "Open SIP and RTP to the network. Callers from there need a name and password of `sip.users`. Broker and HTTP stay where they are.", ""},
+		{"sip_udp", list(&l.SIPUDP, "127.0.0.1:5060"), "SIP over UDP" + open + ". `[]` is off.", ""},
+		{"sip_tcp", list(&l.SIPTCP, "127.0.0.1:5060"), "SIP over TCP" + open + ". `[]` is off.", ""},
+		{"sip_tls", list(&l.SIPTLS, "127.0.0.1:5061"), "SIP over TLS" + open + ". `[]` is off.", ""},
+		{"rtp", text(&l.RTP, "127.0.0.1", "IP address", address), "Address of the RTP sockets" + open + ".", ""},
+	}
+}
+
+func sipSettings(s *SIP) section {
+	return section{
+		{"advertise", text(&s.Advertise, "", "host name or IP address", orEmpty(hostName)), "What is written into Contact and SDP. Empty is the address that a packet leaves from; needed behind NAT.", ""},
+		{"realm", text(&s.Realm, "parley", "letters, digits, . - _", eid), "Realm of the digest. A change makes every `ha1` invalid.", ""},
+		{"users", &items[User]{&s.Users, nil, maxUsers, userSettings}, "Phones and people that may register and call.", ""},
+		{"trust_loopback", toggle(&s.TrustLoopback, true), "Programs on this machine call without a password. Never holds for other addresses.", ""},
+		{"max_calls_per_user", integer(&s.MaxCallsPerUser, 4, 1, 1000, "calls"), "Calls that one caller may have at a time; programs on this machine, when trusted, are not counted.", ""},
+		{"session_expires", duration(&s.SessionExpires, 30*time.Minute, 90*time.Second, 24*time.Hour), "Session timer (RFC 4028): a call whose far end has vanished ends within it.", ""},
+		{"srtp", choice(&s.SRTP, SRTPAllow, SRTPDisable, SRTPAllow, SRTPRequire), "Encrypted sound (SDES, over TLS only).", ""},
+		{"allow_refer", toggle(&s.AllowRefer, false), "Let a caller make the box call somebody else (REFER).", ""},
+		{"codecs", &words{to: &s.Codecs, def: []string{"opus", "g722", "pcmu", "pcma"}, max: 4, may: "list of opus, g722, pcmu, pcma", check: codec}, "What the box speaks, the preferred one first.", ""},
+		{"register_expires", duration(&s.RegisterExpires, time.Hour, time.Minute, 24*time.Hour), "Longest time that a phone's registration is kept without being renewed.", ""},
+		{"max_registrations", integer(&s.MaxRegistrations, 500, 1, 10000, "contacts"), "Registered contacts of all users together.", ""},
+		{"tls", tlsSettings(&s.TLS, "SIP", " Empty is a certificate that the box makes for itself."), "Certificate of SIP over TLS.", ""},
+		{"upstreams", &items[Upstream]{&s.Upstreams, nil, maxUpstreams, upstreamSettings}, "PBXs and providers that the box registers with.", ""},
+		{"routes", &items[Route]{&s.Routes, nil, maxRoutes, routeSettings}, "Where outside numbers go; the longest prefix wins. A number without a route is refused.", ""},
+	}
+}
+
+func userSettings(u *User) section {
+	return section{
+		{"name", text(&u.Name, "", "letters, digits, . + - _", userID), "User name, which is also the number.", ""},
+		{"password", &secret{&u.Password, "1 to 128 characters", noEmpty}, "Password. Either this or `ha1`.", ""},
+		{"ha1", &secret{&u.HA1, "32 hexadecimal digits", hex32}, "MD5 of `name:realm:password`, so that the password itself need not be here.", ""},
+	}
+}
+
+func tlsSettings(t *TLS, what, empty string) section {
+	return section{
+		{"cert", text(&t.Cert, "", aFile, path), "Certificate chain of " + what + ", PEM." + empty, ""},
+		{"key", text(&t.Key, "", aFile, path), "Its private key, PEM.", ""},
+		{"ca", text(&t.CA, "", aFile, path), "If set, clients must show a certificate that one of these signed, PEM.", ""},
+	}
+}
+
+func upstreamSettings(u *Upstream) section {
+	return section{
+		{"name", text(&u.Name, "", "a-z, 0-9, -", slug), "How `sip.routes` calls it.", ""},
+		{"registrar", text(&u.Registrar, "", aServer, sipServer), "Where to register.", ""},
+		{"user", text(&u.User, "", "letters, digits, . + - _", userID), "User name there.", ""},
+		{"password", &secret{&u.Password, "1 to 128 characters", noEmpty}, "Password there.", ""},
+		{"proxy", text(&u.Proxy, "", aServer, orEmpty(sipServer)), "Outbound proxy. Empty is the registrar.", ""},
+		{"transport", choice(&u.Transport, "udp", "udp", "tcp", "tls"), "How to talk to it.", ""},
+		{"expires", duration(&u.Expires, 5*time.Minute, time.Minute, 24*time.Hour), "Registration is asked for so long, and renewed before.", ""},
+	}
+}
+
+func routeSettings(r *Route) section {
+	return section{
+		{"prefix", text(&r.Prefix, "", "digits, * #", digits), "Numbers that begin so. Empty is every number that no other route takes.", ""},
+		{"strip", integer(&r.Strip, 0, 0, 32, "digits"), "Digits taken off the front.", ""},
+		{"prepend", text(&r.Prepend, "", "digits, * #", digits), "Digits put in front after that.", ""},
+		{"gateways", &words{to: &r.Gateways, max: maxGateways, may: "list of upstream names or SIP URIs", check: either(slug, sipURI)}, "Tried in this order: the next one on 503, time-out or no connection.", ""},
+		{"identity", text(&r.Identity, "", "letters, digits, . + - _", orEmpty(userID)), "Number shown to the called. Empty is the caller's own.", ""},
+	}
+}
+
+func opusSettings(o *Opus) section {
+	return section{
+		{"bitrate", integer(&o.Bitrate, 32000, 6000, 128000, "bit/s"), "Bits per second that are sent.", ""},
+		{"complexity", integer(&o.Complexity, 5, 0, 10, ""), "Effort of the encoder: more costs CPU and sounds better.", ""},
+	}
+}
+
+func rtpSettings(r *RTP) section {
+	return section{
+		{"first", integer(&r.First, 20000, 1024, 65534, ""), "First port. Must be even: a call has a pair.", ""},
+		{"last", integer(&r.Last, 20999, 1025, 65535, ""), "Last port. Must be odd.", ""},
+		{"rest", duration(&r.Rest, 30*time.Second, 0, 10*time.Minute), "A call's ports are not used again for so long, so that late packets do not meet the next call.", ""},
+		{"jitter_target", duration(&r.JitterTarget, 40*time.Millisecond, 10*time.Millisecond, 400*time.Millisecond), "Sound kept back to even out late packets.", ""},
+		{"alert_after", duration(&r.AlertAfter, 30*time.Second, 5*time.Second, time.Hour), "No packet for so long, without hold: an alert is raised.", ""},
+		{"hangup_after", duration(&r.HangupAfter, time.Minute, 10*time.Second, 2*time.Hour), "No packet for so long, without hold: the call is ended. Must be longer than `alert_after`.", ""},
+	}
+}
+
+func mqttSettings(m *MQTT) section {
+	return section{
+		{"broker", text(&m.Broker, BrokerEmbedded, "embedded, mqtt://host[:port], mqtts://host[:port]", brokerURL), "Where the box connects to. `embedded` starts a broker in the box.", ""},
+		{"user", text(&m.User, "", "at most 64 bytes", label), "User name at the broker.", ""},
+		{"password", &secret{&m.Password, "1 to 128 characters", noEmpty}, "Password at the broker.", ""},
+		{"ca", text(&m.CA, "", aFile, path), "Certificates that the broker's may be signed by, PEM. Empty is the machine's own list.", ""},
+		{"cert", text(&m.Cert, "", aFile, path), "Client certificate, PEM.", ""},
+		{"key", text(&m.Key, "", aFile, path), "Its private key, PEM.", ""},
+		{"listen", text(&m.Listen, "127.0.0.1:1883", aAddress, hostPort), "Address of the embedded broker. Beyond loopback only with `mqtt.tls` and `mqtt.users`.", ""},
+		{"tls", tlsSettings(&m.TLS, "the embedded broker", " Empty is without TLS."), "TLS of the embedded broker.", ""},
+		{"users", &items[Account]{&m.Users, nil, maxAccounts, accountSettings}, "Who may connect to the embedded broker. Empty is anyone on this machine.", ""},
+	}
+}
+
+func httpSettings(h *HTTP) section {
+	return section{
+		{"listen", text(&h.Listen, "127.0.0.1:8080", aAddress+", or empty", orEmpty(hostPort)), "Address of health and metrics. Beyond loopback only with `http.tls` and `http.users`. Empty is off.", ""},
+		{"tls", tlsSettings(&h.TLS, "HTTP", " Empty is without TLS."), "TLS of HTTP.", ""},
+		{"users", &items[Account]{&h.Users, nil, maxAccounts, accountSettings}, "Who may look (HTTP basic authentication). Empty is anyone on this machine.", ""},
+	}
+}
+
+func accountSettings(a *Account) section {
+	return section{
+		{"name", text(&a.Name, "", "letters, digits, . + - _", userID), "User name.", ""},
+		{"password", &secret{&a.Password, "1 to 128 characters", noEmpty}, "Password.", ""},
+	}
+}
+
+func conferenceSettings(c *Conference) section {
+	return section{
+		{"number", text(&c.Number, "", "digits, letters, . - _", number), "What callers dial.", ""},
+		{"name", text(&c.Name, "", "at most 64 bytes", label), "Name in rosters. Empty is the number.", ""},
+		{"max", integer(&c.Max, 200, 2, 1000, "members"), "Members at a time; the next one hears busy (486).", ""},
+	}
+}
+
+func logSettings(l *Log) section {
+	return section{
+		{"level", choice(&l.Level, "info", "debug", "info", "warn", "error"), "The least that is logged.", ""},
+		{"format", choice(&l.Format, "text", "text", "json"), "How a line looks.", ""},
+	}
+}
+
+func codec(s string) string {
+	list := []string{"opus", "g722", "pcmu", "pcma"}
+	for _, c := range list {
+		if s == c {
+			return ""
+		}
+	}
+	return suggest(s, list) + "allowed: opus, g722, pcmu, pcma"
+}
