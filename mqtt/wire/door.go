@@ -1,0 +1,168 @@
+package wire
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"sync"
+	"time"
+)
+
+// Door is where commands come in: it lets those through that are signed by a known key for this box, this verb and this
+// time, each id once, and has the answer for all the others. Its methods may be called from any goroutine.
+type Door struct {
+	cfg DoorConfig
+
+	mu   sync.Mutex // guards seen
+	seen map[string]*entry
+}
+
+// DoorConfig is what a Door needs.
+type DoorConfig struct {
+	Box  Box
+	Keys KeySet
+	Sess uint64 // of this run of the box; 0: commands that name a session are refused
+	// Now is the clock. ClockSet tells whether it can be believed; nil: it can.
+	Now      func() time.Time
+	ClockSet func() bool
+	MaxAhead time.Duration // how far exp may lie in the future; 0: DefaultMaxAhead
+	MaxSeen  int           // ids kept until they expire; 0: 1024. When they are all taken, new commands are rejected as busy
+}
+
+// entry is what is kept of a command until its exp.
+type entry struct {
+	sum    [sha256.Size]byte
+	exp    time.Time
+	answer Answer
+}
+
+// NewDoor makes a door.
+func NewDoor(cfg DoorConfig) *Door {
+	if cfg.MaxAhead <= 0 {
+		cfg.MaxAhead = DefaultMaxAhead
+	}
+	if cfg.MaxSeen <= 0 {
+		cfg.MaxSeen = 1024
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Door{cfg: cfg, seen: map[string]*entry{}}
+}
+
+// Verdict is what a Door says of a message.
+type Verdict struct {
+	// Fresh: Command is genuine and new, and is to be carried out; then Settle is to be told the outcome.
+	Fresh   bool
+	Command Command
+	KeyID   string // who signed it
+	// Ignore: nothing is to be done and nothing is to be answered.
+	Ignore bool
+	// Answer goes to Topic, unless Ignore is set. Of a fresh command it says accepted; it need not be sent when the
+	// outcome follows at once.
+	Answer Answer
+	Topic  string
+}
+
+// Receive judges a message that came on one of the box's Cmd topics. A retained one is ignored: a command is for now.
+func (d *Door) Receive(topic string, payload []byte, retained bool) Verdict {
+	t, err := ParseTopic(topic)
+	if err != nil || t.Kind != KindCmd || t.EID != d.cfg.Box.eid || t.Box != d.cfg.Box.box || retained {
+		return Verdict{Ignore: true}
+	}
+	v := Verdict{Topic: d.cfg.Box.Res(t.Verb)}
+	signed, keyID, err := Verify(payload, d.cfg.Keys)
+	if err != nil {
+		v.Answer = refuse(payload, signed, err)
+		return v
+	}
+	v.KeyID = keyID
+	if err := Decode(signed, &v.Command); err != nil {
+		v.Answer = rejectFor(claimedID(signed), err)
+		return v
+	}
+	if reason := d.judge(t, v.Command); reason != "" {
+		v.Answer = Answer{ID: v.Command.ID, Status: Rejected, Reason: reason}
+		return v
+	}
+	v.Answer, v.Fresh = d.once(v.Command, sha256.Sum256(signed))
+	return v
+}
+
+// refuse answers what carries no proof. The id in it is repeated so that an honest sender finds the answer.
+func refuse(payload, signed []byte, err error) Answer {
+	for sentinel, reason := range map[error]string{
+		ErrUnsigned: ReasonUnsigned, ErrUnknownKey: ReasonUnknownKey, ErrBadSignature: ReasonBadSignature,
+	} {
+		if errors.Is(err, sentinel) {
+			return Answer{ID: claimedID(signed), Status: Rejected, Reason: reason}
+		}
+	}
+	// A command sent plainly is JSON with an id and no payload: say what is missing rather than which key is strange.
+	if id := claimedID(payload); id != "" && !bytes.Contains(payload, []byte(`"payload"`)) {
+		return Answer{ID: id, Status: Rejected, Reason: ReasonUnsigned}
+	}
+	return rejectFor(claimedID(payload), err)
+}
+
+// judge gives the reason for which a genuine command is not for here and now; empty if it is.
+func (d *Door) judge(t Topic, c Command) string {
+	now, exp := d.cfg.Now(), time.Unix(c.Exp, 0)
+	switch {
+	case c.EID != t.EID || c.Box != t.Box:
+		return ReasonWrongBox
+	case c.Verb != t.Verb:
+		return ReasonWrongVerb
+	case !c.Verb.Known():
+		return ReasonUnknownVerb
+	case c.Sess != 0 && c.Sess != d.cfg.Sess:
+		return ReasonWrongSess
+	case d.cfg.ClockSet != nil && !d.cfg.ClockSet():
+		return ReasonClockUnset
+	case !now.Before(exp):
+		return ReasonExpired
+	case exp.After(now.Add(d.cfg.MaxAhead)):
+		return ReasonTooFar
+	}
+	return ""
+}
+
+// once gives accepted to an id that is new, and to one that is not the answer it has had.
+func (d *Door) once(c Command, sum [sha256.Size]byte) (a Answer, fresh bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e, ok := d.seen[c.ID]; ok {
+		if e.sum != sum {
+			return Answer{ID: c.ID, Status: Rejected, Reason: ReasonIDReused}, false
+		}
+		return e.answer, false
+	}
+	if len(d.seen) >= d.cfg.MaxSeen {
+		d.forget()
+	}
+	if len(d.seen) >= d.cfg.MaxSeen {
+		return Answer{ID: c.ID, Status: Rejected, Reason: ReasonBusy}, false
+	}
+	a = Answer{ID: c.ID, Status: Accepted}
+	d.seen[c.ID] = &entry{sum: sum, exp: time.Unix(c.Exp, 0), answer: a}
+	return a, true
+}
+
+// forget drops what has expired: it would be refused for that now. The caller holds the lock.
+func (d *Door) forget() {
+	now := d.cfg.Now()
+	for id, e := range d.seen {
+		if !now.Before(e.exp) {
+			delete(d.seen, id)
+		}
+	}
+}
+
+// Settle records the outcome of a fresh command, so that the same one coming again gets the same answer.
+func (d *Door) Settle(a Answer) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e, ok := d.seen[a.ID]; ok {
+		e.answer = a
+	}
+}
