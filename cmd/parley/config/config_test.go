@@ -406,3 +406,11 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkParse(b *testing.B) {
+	for b.Loop() {
+		if _, err := Parse("x", []byte(full), noEnv); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

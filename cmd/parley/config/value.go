@@ -226,7 +226,10 @@ func (l *items[T]) set(r *reader, path string, node *yaml.Node) {
 	if !r.list(path, node, l.max) {
 		return
 	}
-	list := make([]T, len(node.Content))
+	var list []T // an empty list is nil, as the default is
+	if len(node.Content) > 0 {
+		list = make([]T, len(node.Content))
+	}
 	for i, n := range node.Content {
 		fields := l.fields(&list[i])
 		fields.reset()
