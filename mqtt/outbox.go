@@ -1,0 +1,159 @@
+package mqtt
+
+import (
+	"bytes"
+	"slices"
+)
+
+// outbox is what is to be told: of retained topics the latest message each, of others all, in order, as far as they fit.
+// It belongs to whoever holds the client's lock.
+type outbox struct {
+	maxRetained, maxQueue int
+	retained              map[string]*item
+	order                 []string // of the retained topics, as they were first told
+	queue                 []*item  // waits to be sent
+	flying                []*item  // sent, and not acknowledged
+	dropped               uint64
+	will                  *recent
+}
+
+type item struct{ Message }
+
+// recent remembers the last few payloads of one topic.
+type recent struct {
+	topic    string
+	payloads [][]byte
+}
+
+func newOutbox(maxRetained, maxQueue int) *outbox {
+	return &outbox{maxRetained: maxRetained, maxQueue: maxQueue, retained: map[string]*item{}}
+}
+
+func (o *outbox) waiting() int { return len(o.queue) + len(o.flying) }
+
+func (o *outbox) put(m Message) error {
+	if m.Retained {
+		return o.putRetained(m)
+	}
+	o.queue = append(o.queue, &item{m})
+	if o.events() > o.maxQueue {
+		o.drop()
+	}
+	return nil
+}
+
+func (o *outbox) putRetained(m Message) error {
+	it, known := o.retained[m.Topic]
+	most := o.maxRetained
+	if len(m.Payload) == 0 {
+		most *= 2 // what is to be taken away is kept only until the broker knows
+	}
+	if !known && len(o.retained) >= most {
+		return ErrFull
+	}
+	if known && slices.Contains(o.queue, it) {
+		it.Message = m // takes the older one's place
+		return nil
+	}
+	if !known {
+		o.order = append(o.order, m.Topic)
+	}
+	it = &item{m}
+	o.retained[m.Topic] = it
+	o.queue = append(o.queue, it)
+	return nil
+}
+
+// events counts what is not retained.
+func (o *outbox) events() (n int) {
+	for _, it := range o.queue {
+		if !it.Retained {
+			n++
+		}
+	}
+	return n
+}
+
+// drop makes room: the oldest measurement goes first, an event only when there is none.
+func (o *outbox) drop() {
+	at := slices.IndexFunc(o.queue, func(it *item) bool { return !it.Retained && it.QoS == 0 })
+	if at < 0 {
+		at = slices.IndexFunc(o.queue, func(it *item) bool { return !it.Retained })
+	}
+	if at >= 0 {
+		o.queue = slices.Delete(o.queue, at, at+1)
+		o.dropped++
+	}
+}
+
+// next takes the first message that waits; nil if there is none. It then is on its way until done or reset.
+func (o *outbox) next() *item {
+	if len(o.queue) == 0 {
+		return nil
+	}
+	it := o.queue[0]
+	o.queue = slices.Delete(o.queue, 0, 1)
+	o.flying = append(o.flying, it)
+	if o.will != nil && o.will.topic == it.Topic {
+		o.will.add(it.Payload)
+	}
+	return it
+}
+
+// done takes note that the broker has the message.
+func (o *outbox) done(it *item) {
+	if at := slices.Index(o.flying, it); at >= 0 {
+		o.flying = slices.Delete(o.flying, at, at+1)
+	}
+	if it.Retained && len(it.Payload) == 0 && o.retained[it.Topic] == it {
+		delete(o.retained, it.Topic)
+		o.order = slices.DeleteFunc(o.order, func(t string) bool { return t == it.Topic })
+	}
+}
+
+// reset is for a new connection: everything retained is to be told, then what was on its way, then what waited.
+func (o *outbox) reset() {
+	var queue []*item
+	for _, topic := range o.order {
+		queue = append(queue, o.retained[topic])
+	}
+	for _, it := range append(o.flying, o.queue...) {
+		if !it.Retained {
+			queue = append(queue, it)
+		}
+	}
+	o.queue, o.flying = queue, nil
+	for o.events() > o.maxQueue {
+		o.drop()
+	}
+}
+
+// watch has the outbox remember what it told under that topic; with "", nothing.
+func (o *outbox) watch(topic string) {
+	if o.will == nil || o.will.topic != topic {
+		o.will = &recent{topic: topic}
+	}
+}
+
+// contradicts tells whether a message under the watched topic is neither what is to stand there nor an echo of what was
+// told a moment ago: the will of a connection that is over.
+func (o *outbox) contradicts(m Message, will []byte) bool {
+	it, ok := o.retained[m.Topic]
+	if !ok || o.will == nil || o.will.topic != m.Topic || bytes.Equal(it.Payload, m.Payload) {
+		return false
+	}
+	return bytes.Equal(m.Payload, will) || !slices.ContainsFunc(o.will.payloads, func(p []byte) bool { return bytes.Equal(p, m.Payload) })
+}
+
+// again queues the retained message of a topic once more.
+func (o *outbox) again(topic string) {
+	if it, ok := o.retained[topic]; ok && !slices.Contains(o.queue, it) {
+		o.queue = append(o.queue, it)
+	}
+}
+
+func (r *recent) add(payload []byte) {
+	if r.payloads = append(r.payloads, payload); len(r.payloads) > 16 {
+		r.payloads = slices.Delete(r.payloads, 0, 1)
+	}
+}
