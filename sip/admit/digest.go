@@ -90,11 +90,11 @@ func (g *Gate) digest(now time.Time, r Request, c credentials) Verdict {
 	if !g.matches(r.Method, c) {
 		return g.wrong(now, r, who, c.username)
 	}
-	if age := now.Sub(issued); age < 0 || age >= g.cfg.NonceLife || !g.fresh(n, issued, c) {
+	if age := now.Sub(issued); age < 0 || age >= g.cfg.NonceLife || !g.fresh(now, n, issued, c) {
 		return g.challenge(now, r, true, "stale nonce")
 	}
 	g.mu.Lock()
-	g.sources.forgive(who)
+	g.sources.forgive(who, userKey(c.username))
 	g.mu.Unlock()
 	return Verdict{Outcome: Admitted, How: ByDigest, User: c.username}
 }
@@ -159,13 +159,16 @@ func userOf(uri string) string {
 
 // fresh takes note of the nonce's count; false if it was used before (RFC 7616 §3.4). Without qop there is no count, so
 // such a nonce serves once.
-func (g *Gate) fresh(n nonce, issued time.Time, c credentials) bool {
+func (g *Gate) fresh(now time.Time, n nonce, issued time.Time, c credentials) bool {
 	nc := c.nc
 	if c.qop == "" {
 		nc = 1
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.nonces.floor.After(now) {
+		g.nonces.floor = now // the clock was set back: nothing of that future is in use
+	}
 	return g.nonces.use(n, issued, nc)
 }
 

@@ -2,6 +2,7 @@ package admit
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -10,6 +11,8 @@ type record struct {
 	failures int
 	last     time.Time
 	until    time.Time // paused until then
+	subject  string    // the user whose password was wrong
+	mixed    bool      // more than one user's was
 }
 
 // ledger is a bounded list of records. When it is full the one that failed longest ago is forgiven: somebody with very
@@ -33,10 +36,16 @@ func (l *ledger[K]) get(k K, now time.Time, forget time.Duration) *record {
 	return r
 }
 
-func (l *ledger[K]) forgive(k K) { delete(l.records, k) }
+// forgive forgets k's failures if they were all about subject, who has now proved to be it. Who knows one password gets
+// no new guesses at another's by it.
+func (l *ledger[K]) forgive(k K, subject string) {
+	if r := l.records[k]; r != nil && !r.mixed && r.subject == subject {
+		delete(l.records, k)
+	}
+}
 
-// fail notes a failure and returns the record.
-func (l *ledger[K]) fail(k K, now time.Time, forget time.Duration) *record {
+// fail notes a failure to be subject and returns the record.
+func (l *ledger[K]) fail(k K, subject string, now time.Time, forget time.Duration) *record {
 	r := l.get(k, now, forget)
 	if r == nil {
 		if len(l.records) >= l.max {
@@ -49,9 +58,10 @@ func (l *ledger[K]) fail(k K, now time.Time, forget time.Duration) *record {
 			}
 			delete(l.records, oldest)
 		}
-		r = &record{}
+		r = &record{subject: subject}
 		l.records[k] = r
 	}
+	r.mixed = r.mixed || r.subject != subject
 	r.failures++
 	r.last = now
 	return r
@@ -90,10 +100,11 @@ func (g *Gate) paused(now time.Time, who netip.Prefix, user string) (Verdict, bo
 
 // wrong notes a wrong digest: 401 for the first ones, then 403 with a pause that doubles.
 func (g *Gate) wrong(now time.Time, r Request, who netip.Prefix, user string) Verdict {
+	user = userKey(user)
 	g.mu.Lock()
 	pause := max(
-		g.pause(g.sources.fail(who, now, g.cfg.Forget), now),
-		g.pause(g.users.fail(userKey(user), now, g.cfg.Forget), now))
+		g.pause(g.sources.fail(who, user, now, g.cfg.Forget), now),
+		g.pause(g.users.fail(user, user, now, g.cfg.Forget), now))
 	g.mu.Unlock()
 	if pause > 0 {
 		return refusal(pause)
@@ -120,4 +131,4 @@ func refusal(pause time.Duration) Verdict {
 }
 
 // userKey bounds what a name that the peer chose can occupy.
-func userKey(user string) string { return user[:min(len(user), 64)] }
+func userKey(user string) string { return strings.Clone(user[:min(len(user), 64)]) }
