@@ -7,6 +7,7 @@ package card
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -17,6 +18,7 @@ var ErrNoCard = errors.New("card: no such sound card")
 type Device struct {
 	ID       string // ALSA's name, such as "plughw:CARD=Device,DEV=0"
 	Name     string // for people
+	Card     int    // the kernel's number of the card
 	Capture  bool   // has a microphone
 	Playback bool   // has a speaker
 }
@@ -43,8 +45,9 @@ type Stream interface {
 	Close() error
 }
 
-// choose finds the device that a configuration names: "" or "default" is the first with microphone and speaker; a name with
-// a colon, or "null", is ALSA's own and is taken as it is; anything else is part of a name in the list.
+// choose finds the device that a configuration names: "" or "default" is the first with microphone and speaker; "hw:…" and
+// "plughw:…" must be of a card in the list, so that ALSA is not asked in vain; another name with a colon, or "null", is
+// ALSA's own and is taken as it is; anything else is part of a name in the list.
 func choose(want string, list []Device) (Device, error) {
 	switch lower := strings.ToLower(want); {
 	case lower == "" || lower == "default":
@@ -54,12 +57,15 @@ func choose(want string, list []Device) (Device, error) {
 			}
 		}
 		want = "with microphone and speaker"
-	case strings.Contains(want, ":") || lower == "null":
+	case strings.HasPrefix(lower, "hw:") || strings.HasPrefix(lower, "plughw:"):
+		_, address, _ := strings.Cut(want, ":")
 		for _, d := range list {
-			if d.ID == want {
+			if d.answers(address) {
+				d.ID = want
 				return d, nil
 			}
 		}
+	case strings.Contains(want, ":") || lower == "null":
 		return Device{ID: want, Name: want, Capture: true, Playback: true}, nil
 	default:
 		for _, d := range list {
@@ -67,9 +73,33 @@ func choose(want string, list []Device) (Device, error) {
 				return d, nil
 			}
 		}
-		want = fmt.Sprintf("%q", want)
 	}
 	return Device{}, fmt.Errorf("%w: %s; %s", ErrNoCard, want, listed(list))
+}
+
+// answers tells whether an ALSA address, such as "CARD=Device,DEV=0" or "1,0" or "Device", is of d.
+func (d Device) answers(address string) bool {
+	_, own, _ := strings.Cut(d.ID, ":")
+	id, device := splitAddress(own)
+	wantID, wantDevice := splitAddress(address)
+	return device == wantDevice && (wantID == id || wantID == strconv.Itoa(d.Card))
+}
+
+// splitAddress takes an ALSA address apart: the card's name or number, and the device's number, which is 0 by default.
+func splitAddress(address string) (id, device string) {
+	device = "0"
+	for i, arg := range strings.Split(address, ",") {
+		key, value, named := strings.Cut(arg, "=")
+		switch {
+		case named && key == "CARD", !named && i == 0:
+			id = strings.TrimPrefix(arg, "CARD=")
+		case named && key == "DEV":
+			device = value
+		case !named && i == 1:
+			device = arg
+		}
+	}
+	return id, device
 }
 
 // listed names the cards that there are, for an error's text.

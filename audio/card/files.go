@@ -4,31 +4,38 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync/atomic"
 	"time"
 
 	"parley/audio"
-	"parley/audio/wav"
 )
+
+// Recorder is where a Files writes what its speaker plays, such as a wav.Writer: 48 kHz mono.
+type Recorder interface {
+	Write(pcm []int16) error
+	Close() error
+}
 
 // FilesConfig is what a card made of files needs to know.
 type FilesConfig struct {
-	// Microphone is a WAV file (16 bit, mono or stereo, 8000, 16000 or 48000 Hz, at most ten minutes) that is heard again and
-	// again; empty: silence.
-	Microphone string
+	// Name says for people what the card is made of.
+	Name string
+	// Microphone is the sound that is heard again and again; empty: silence. It is not copied and must not change.
+	Microphone []int16
+	// Rate is Microphone's, Hz: 8000, 16000 or 48000.
+	Rate int
 	// Pause is the silence between two rounds.
 	Pause time.Duration
-	// Speaker is the WAV file that is made of what is played; empty: nowhere.
-	Speaker string
+	// Speaker gets what is played, from Run, which closes it; nil: nobody.
+	Speaker Recorder
 	Gate    *audio.Gate // as in Config
 	Volume  int         // as in Config
-	// OnState is called on Run's goroutine when the card opens, and when the disk fails.
+	// OnState is called on Run's goroutine when the card opens and closes, and when the disk fails.
 	OnState func(Status)
 }
 
-// maxMicrophone bounds what is kept of the microphone's file: ten minutes, samples.
-const maxMicrophone = audio.SampleRate * 600
+// ErrRate: a microphone's file at a rate that is not taken.
+var ErrRate = errors.New("card: the microphone's file must be of 8000, 16000 or 48000 Hz")
 
 // Files is a card made of files. It has no clock of its own: a frame read or written is one frame of the file, so that it is
 // exact. What it plays is written by Run, beside the mixer; a slow disk costs that, and Status says so.
@@ -47,58 +54,35 @@ type Files struct {
 	shown   atomic.Pointer[Status]
 }
 
-// NewFiles makes a card at rest. It reads the microphone's file, and fails if it cannot.
+// NewFiles makes a card at rest.
 func NewFiles(cfg FilesConfig) (*Files, error) {
-	f := &Files{cfg: cfg, valve: audio.NewValve(cfg.Gate), out: make(chan struct{}, 1)}
+	f := &Files{cfg: cfg, sound: cfg.Microphone, valve: audio.NewValve(cfg.Gate), out: make(chan struct{}, 1)}
 	f.vol.set(cfg.Volume)
-	if cfg.Microphone != "" {
-		sound, err := load(cfg.Microphone)
-		if err != nil {
-			return nil, err
+	if len(cfg.Microphone) > 0 && cfg.Rate != audio.SampleRate {
+		if cfg.Rate != 8000 && cfg.Rate != 16000 {
+			return nil, fmt.Errorf("%w, not of %d", ErrRate, cfg.Rate)
 		}
-		f.sound = sound
+		f.sound = upsample(cfg.Microphone, audio.SampleRate/cfg.Rate)
 	}
-	f.shown.Store(&Status{Device: "files", Name: f.name()})
+	f.shown.Store(&Status{Device: "files", Name: cfg.Name})
 	return f, nil
-}
-
-func (f *Files) name() string {
-	return fmt.Sprintf("files (microphone %q, speaker %q)", f.cfg.Microphone, f.cfg.Speaker)
-}
-
-// load reads a WAV file as 48 kHz.
-func load(path string) ([]int16, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("card: microphone: %w", err)
-	}
-	defer file.Close()
-	pcm, rate, err := wav.ReadAll(file, maxMicrophone)
-	if err != nil {
-		return nil, fmt.Errorf("card: microphone %s: %w", path, err)
-	}
-	if len(pcm)*(audio.SampleRate/rate) > maxMicrophone {
-		return nil, fmt.Errorf("card: microphone %s: %w", path, wav.ErrTooLong)
-	}
-	return upsample(pcm, audio.SampleRate/rate), nil
 }
 
 // upsample makes factor samples of each. It is done once, so simply.
 func upsample(pcm []int16, factor int) []int16 {
-	if factor == 1 {
-		return pcm
-	}
-	out := make([]int16, 0, len(pcm)*factor)
+	out := make([]int16, len(pcm)*factor)
 	var r resampler
 	r.reset()
 	ratio := 1 / float64(factor)
-	var buf [1024]int16
-	for len(out) < cap(out) {
-		n := min(len(buf), cap(out)-len(out))
-		in := make([]int16, r.need(n, ratio))
-		pcm = pcm[copy(in, pcm):]
-		r.feed(in)
-		out = append(out, buf[:r.run(buf[:n], ratio)]...)
+	in := make([]int16, audio.FrameSamples+taps)
+	for done := 0; done < len(out); {
+		part := out[done:min(done+audio.FrameSamples, len(out))]
+		need := in[:r.need(len(part), ratio)]
+		n := copy(need, pcm)
+		clear(need[n:])
+		pcm = pcm[n:]
+		r.feed(need)
+		done += r.run(part, ratio)
 	}
 	return out
 }
@@ -145,7 +129,7 @@ func (f *Files) ReadFrame(rate int, out *audio.Frame) audio.Status {
 
 // WriteFrame plays 10 ms into the speaker's file.
 func (f *Files) WriteFrame(in *audio.Frame) {
-	if f.cfg.Speaker == "" {
+	if f.cfg.Speaker == nil {
 		return
 	}
 	f.vol.apply(&f.loud, in)
@@ -158,50 +142,40 @@ func (f *Files) WriteFrame(in *audio.Frame) {
 	}
 }
 
-// Run writes the speaker's file until ctx ends; the file is whole then. A disk that fails is told and ends the file, not Run.
+// Run writes the speaker's file until ctx ends; the file is whole then. A disk that fails ends the file and not Run: Status
+// and OnState tell, and Run returns the error at its end.
 func (f *Files) Run(ctx context.Context) error {
-	var w *wav.Writer
-	if f.cfg.Speaker != "" {
-		var err error
-		if w, err = wav.Create(f.cfg.Speaker, audio.SampleRate); err != nil {
-			f.change(Lost, err.Error())
-			w = nil
-		}
-	}
-	if w != nil || f.cfg.Speaker == "" {
-		f.change(Open, "")
-	}
+	w := f.cfg.Speaker
+	f.change(Open, "")
+	var failed error
 	for {
 		select {
 		case <-ctx.Done():
-			f.drain(w)
+			err := f.drain(w)
+			if err == nil && w != nil {
+				err = w.Close()
+			}
 			f.change(Closed, "")
-			if w == nil {
-				return nil
-			}
-			if err := w.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-				return err
-			}
-			return nil
+			return errors.Join(failed, err)
 		case <-f.out:
 			if err := f.drain(w); err != nil {
 				f.change(Lost, err.Error())
-				w = nil
+				w, failed = nil, err
 			}
 		}
 	}
 }
 
 func (f *Files) change(state State, reason string) {
-	s := Status{State: state, Device: "files", Name: f.name(), Reason: reason}
+	s := Status{State: state, Device: "files", Name: f.cfg.Name, Reason: reason}
 	f.shown.Store(&s)
 	if f.cfg.OnState != nil {
 		f.cfg.OnState(f.Status())
 	}
 }
 
-// drain writes what is in the ring; where there is no file it is thrown away and counted.
-func (f *Files) drain(w *wav.Writer) error {
+// drain writes what is in the ring; where there is no file any more it is thrown away and counted.
+func (f *Files) drain(w Recorder) error {
 	var frame audio.Frame
 	for f.ring.take(&frame) {
 		if w == nil {

@@ -34,7 +34,7 @@ func (s System) Devices() ([]Device, error) {
 func (s System) Open(id string, period int, exchange Exchange) (Stream, error) {
 	backend := malgo.Backend(malgo.BackendAlsa)
 	if s.Paced {
-		backend = malgo.BackendNull
+		backend = malgo.BackendWebaudio + 2 // miniaudio's null; the binding's own constant is one short of it
 	}
 	// libasound is looked for when the context is made: a machine without it gets an error here, not at start-up.
 	ctx, err := malgo.InitContext([]malgo.Backend{backend}, malgo.ContextConfig{}, nil)

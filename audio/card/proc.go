@@ -74,7 +74,7 @@ func parsePCM(r io.Reader, ids map[int]cardName) []Device {
 		if !known {
 			names = cardName{c, "card " + c}
 		}
-		dev := Device{ID: fmt.Sprintf("plughw:CARD=%s,DEV=%d", names.id, device), Name: names.name}
+		dev := Device{ID: fmt.Sprintf("plughw:CARD=%s,DEV=%d", names.id, device), Name: names.name, Card: cardNo}
 		for field := range strings.SplitSeq(rest, ":") {
 			field = strings.TrimSpace(field)
 			dev.Playback = dev.Playback || strings.HasPrefix(field, "playback ")
