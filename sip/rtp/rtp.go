@@ -37,12 +37,9 @@ const (
 	SuiteSHA1_32 = "AES_CM_128_HMAC_SHA1_32"
 )
 
-// Keys are the SRTP keys of a leg: 16 bytes of key and 14 bytes of salt for each direction (RFC 4568, 6.1).
+// Keys are the SRTP keys of a leg: 16 bytes of key followed by 14 bytes of salt for each direction (RFC 4568, 6.1).
 type Keys struct {
-	// Suite is SuiteSHA1_80 or SuiteSHA1_32, for what we receive.
-	Suite string
-	// LocalSuite is for what we send; empty is the same.
-	LocalSuite string
+	Suite string // SuiteSHA1_80 or SuiteSHA1_32
 	// Local protects what we send, Remote what we receive.
 	Local, Remote []byte
 }

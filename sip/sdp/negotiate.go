@@ -335,6 +335,11 @@ func agree(m, theirs *Media, index int) *Agreed {
 	if theirs.MaxPtime > 0 {
 		a.Ptime = min(a.Ptime, legalPtime(theirs.MaxPtime, 10))
 	}
+	for _, c := range theirs.Codecs {
+		if c.PayloadType == a.Codec.PayloadType {
+			a.RemoteFmtp = c.Fmtp
+		}
+	}
 	if len(m.Codecs) > 1 {
 		a.EventPT, a.EventClock = int(m.Codecs[1].PayloadType), m.Codecs[1].ClockRate
 	}

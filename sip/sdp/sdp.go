@@ -176,9 +176,11 @@ type Local struct {
 
 // Agreed is what offer and answer come to, from our side.
 type Agreed struct {
-	Codec   Codec
-	Ptime   int // of what we send, ms
-	EventPT int // -1: none
+	Codec Codec // with the payload type of both directions and our own Fmtp
+	// RemoteFmtp is what the far end says about receiving the codec.
+	RemoteFmtp string
+	Ptime      int // of what we send, ms
+	EventPT    int // -1: none
 	// EventClock is the clock of the events' durations: the codec's, or 8000 where the far end offers nothing else.
 	EventClock int
 	Remote     netip.AddrPort // not valid if the far end gave a name or 0.0.0.0

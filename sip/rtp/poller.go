@@ -1,0 +1,163 @@
+package rtp
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// visits is how many ticks it takes until every leg was looked after (timers, published figures), with or without packets.
+const visits = 4
+
+// maxAge bounds how long a packet is believed to have waited in the kernel: more than this is a clock that was set.
+const maxAge = time.Second
+
+// Poller receives for all its legs. Drain belongs to the tick; legs come and go from any goroutine, through a table that
+// is copied for each change.
+type Poller struct {
+	fd    int
+	table atomic.Pointer[table]
+	mu    sync.Mutex // orders changes of the table
+
+	drain  sync.Mutex // the tick is inside, or Close has been; the tick never waits for it
+	closed bool
+
+	// Of the tick alone.
+	now    time.Time
+	recv   *receiver
+	cursor int
+	stamps bool
+}
+
+// table is what one version of the Poller knows. Only events is ever written to, by the tick.
+type table struct {
+	legs   []*Leg // nil: free
+	gen    []int32
+	events []unix.EpollEvent
+}
+
+// NewPoller makes a Poller without legs.
+func NewPoller() (*Poller, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	p := &Poller{fd: fd, recv: newReceiver(), stamps: true}
+	p.table.Store(&table{})
+	return p, nil
+}
+
+// IgnoreKernelTime makes the time given to Drain the arrival time of all that it receives. For clocks that do not run as the
+// system's does, before the first Drain.
+func (p *Poller) IgnoreKernelTime() { p.stamps = false }
+
+// add takes a leg in. Its place in the table and a generation stand in the epoll entry, so that an event that was fetched
+// for a leg that has gone since does not reach its successor.
+func (p *Poller) add(l *Leg) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := p.table.Load()
+	t := &table{legs: append([]*Leg(nil), old.legs...), gen: append([]int32(nil), old.gen...)}
+	at := 0
+	for at < len(t.legs) && t.legs[at] != nil {
+		at++
+	}
+	if at == len(t.legs) {
+		t.legs, t.gen = append(t.legs, nil), append(t.gen, 0)
+	}
+	t.legs[at] = l
+	t.gen[at]++
+	t.events = make([]unix.EpollEvent, 2*len(t.legs))
+	p.table.Store(t)
+	for i, fd := range []int{l.sock.rtp, l.sock.rtcp} {
+		ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(2*at + i), Pad: t.gen[at]}
+		if err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+			t.legs[at] = nil
+			return fmt.Errorf("epoll: %w", err)
+		}
+	}
+	return nil
+}
+
+// remove forgets a leg; its sockets are still open. An error means that the Poller is closed.
+func (p *Poller) remove(l *Leg) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, l.sock.rtp, nil)
+	_ = unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, l.sock.rtcp, nil)
+	old := p.table.Load()
+	t := &table{legs: append([]*Leg(nil), old.legs...), gen: old.gen, events: make([]unix.EpollEvent, len(old.events))}
+	for i := range t.legs {
+		if t.legs[i] == l {
+			t.legs[i] = nil
+		}
+	}
+	p.table.Store(t)
+}
+
+// Drain receives what has arrived on all legs: one look at epoll, then every ready socket until it is empty or has given
+// its share, so that a flood on one leg takes nothing from the others. now is the tick's time.
+func (p *Poller) Drain(now time.Time) {
+	if !p.drain.TryLock() {
+		return
+	}
+	defer p.drain.Unlock()
+	if p.closed {
+		return
+	}
+	p.now = now
+	t := p.table.Load()
+	if len(t.events) == 0 {
+		return
+	}
+	var wall time.Duration
+	if p.stamps {
+		wall = time.Duration(time.Now().UnixNano())
+	}
+	n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&t.events[0])),
+		uintptr(len(t.events)), 0, 0, 0)
+	if e == 0 {
+		for i := range t.events[:n] {
+			ev := &t.events[i]
+			at := int(ev.Fd) / 2
+			if at < len(t.legs) && t.legs[at] != nil && t.gen[at] == ev.Pad {
+				t.legs[at].receive(p, ev.Fd&1 == 1, wall)
+			}
+		}
+	}
+	p.visit(t)
+}
+
+// visit looks after a share of the legs.
+func (p *Poller) visit(t *table) {
+	for range (len(t.legs) + visits - 1) / visits {
+		if p.cursor++; p.cursor >= len(t.legs) {
+			p.cursor = 0
+		}
+		if l := t.legs[p.cursor]; l != nil {
+			l.keep(p.now)
+		}
+	}
+}
+
+// arrival is when a packet arrived, on the tick's clock: the kernel's stamp is on the wall clock, so it serves as an age.
+func (p *Poller) arrival(d *datagram, wall time.Duration) time.Time {
+	if d.stamp == 0 || wall == 0 {
+		return p.now
+	}
+	return p.now.Add(-min(max(wall-d.stamp, 0), maxAge))
+}
+
+// Close ends the Poller. Its legs stay open, and hear nothing any more.
+func (p *Poller) Close() {
+	p.drain.Lock()
+	defer p.drain.Unlock()
+	if !p.closed {
+		p.closed = true
+		unix.Close(p.fd)
+	}
+}
