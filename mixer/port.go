@@ -1,7 +1,6 @@
 package mixer
 
 import (
-	"math"
 	"sync/atomic"
 
 	"parley/audio"
@@ -156,21 +155,6 @@ func (p *port) read(n uint64) {
 	p.publish()
 }
 
-// publish packs the level and the flags into one word: float32 power, 17 bits of peak, contributing, gone.
-func (p *port) publish() {
-	l := p.meter.Level()
-	w := uint64(math.Float32bits(float32(l.Power)))<<32 | uint64(l.Peak)<<2
-	if p.sounds {
-		w |= 2
-	}
-	if p.gone {
-		w |= 1
-	}
-	if w != p.state.Load() {
-		p.state.Store(w)
-	}
-}
-
 // takeOver makes p go on where the port that it replaces is.
 func (p *port) takeOver() {
 	old, source, sink := p.prev, p.sameSource, p.sameSink
@@ -180,9 +164,7 @@ func (p *port) takeOver() {
 	}
 	p.prev = nil
 	if source && !old.gone {
-		frame := p.frame
 		p.speaking = old.speaking
-		p.frame = frame
 		p.heir = old
 	}
 	if sink && old.hearing.class != nil {

@@ -2,51 +2,135 @@ package mixer
 
 import (
 	"context"
-	"math"
-	"sync/atomic"
+	"fmt"
+	"runtime"
+	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"parley/audio"
 )
 
-// stats are the tick's counters.
-type stats struct {
-	ticks atomic.Uint64
-}
+const (
+	patience = 200 * time.Millisecond // what is later than that is skipped
+	lateness = 3 * time.Millisecond   // from here on a tick counts as late
+	maxSkip  = 6000                   // ticks of a pause that the sinks are told of: a minute
+)
 
-// Level is the smoothed level of what port id says, and whether it is being mixed. ok is false if there is no such port.
-func (m *Mixer) State(id PortID) (s PortState, ok bool) {
-	p, ok := m.plan.Load().byID[id]
-	if !ok {
-		return PortState{}, false
-	}
-	return p.report(), true
-}
-
-// PortState is what there is to see of a port.
-type PortState struct {
-	ID          PortID
-	RMS, Peak   float64 // dBFS, smoothed for a display; at least audio.SilenceDB
-	Contributes bool    // it is heard, or would be if anybody listened
-	Gone        bool    // its source has ended
-}
-
-func (p *port) report() PortState {
-	w := p.state.Load()
-	l := audio.Level{Power: float64(math.Float32frombits(uint32(w >> 32))), Peak: int32(uint32(w) >> 2)}
-	return PortState{ID: p.id, RMS: l.RMS(), Peak: l.PeakDB(), Contributes: w&2 != 0, Gone: w&1 != 0}
-}
-
-// Run ticks every 10 ms until ctx ends.
+// Run ticks every 10 ms, on a thread of its own and on an absolute schedule of the monotonic clock, until ctx ends. Ticks that were
+// missed by up to 200 ms are made up for at once, later ones are skipped. At most one Run at a time.
 func (m *Mixer) Run(ctx context.Context) error {
-	t := time.NewTicker(audio.FrameDuration)
-	defer t.Stop()
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	if m.config.OnGone != nil {
+		wait.Go(func() { m.report(ctx) })
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	clock, err := newClock()
+	if err != nil {
+		return err
+	}
+	s := schedule{next: clock.now()}
+	for ctx.Err() == nil {
+		if err := clock.sleep(s.next); err != nil {
+			return err
+		}
+		now := clock.now()
+		n, skipped := s.due(now)
+		if skipped > 0 {
+			m.tick.skip(min(skipped, maxSkip))
+			m.stats.skipped.Add(uint64(skipped))
+		}
+		for i := range n {
+			m.stats.began(clock.now() - (s.next - int64(n-i)*int64(audio.FrameDuration)))
+			m.Tick(m.config.Now())
+		}
+		m.stats.ended(clock.now()-now, n)
+	}
+	return nil
+}
+
+// report tells OnGone.
+func (m *Mixer) report(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-t.C:
-			m.Tick(m.config.Now())
+			return
+		case id := <-m.gone:
+			m.config.OnGone(id)
+		}
+	}
+}
+
+// schedule is when ticks are due, in nanoseconds of a monotonic clock.
+type schedule struct{ next int64 }
+
+// due is how many ticks are to be run at now, after how many that are not worth running any more.
+func (s *schedule) due(now int64) (run, skip int) {
+	late := now - s.next
+	if late < 0 {
+		return 0, 0
+	}
+	n := int(late/int64(audio.FrameDuration)) + 1
+	s.next += int64(n) * int64(audio.FrameDuration)
+	if late > int64(patience) {
+		return 1, n - 1
+	}
+	return n, 0
+}
+
+// clock is CLOCK_MONOTONIC. It sleeps by clock_nanosleep, because Go's timers wait in whole milliseconds when nothing
+// else is to be done: about 0.6 ms late in the median, against 0.1 to 0.2.
+type clock struct {
+	start time.Time
+	base  int64
+}
+
+func newClock() (clock, error) {
+	var ts unix.Timespec
+	start := time.Now()
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return clock{}, fmt.Errorf("mixer: clock: %w", err)
+	}
+	return clock{start: start, base: ts.Nano()}, nil
+}
+
+func (c clock) now() int64 { return c.base + int64(time.Since(c.start)) }
+
+func (c clock) sleep(until int64) error {
+	ts := unix.NsecToTimespec(until)
+	for {
+		err := unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &ts, nil)
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// skip lets n ticks pass in which nothing is mixed. The sinks are told of each packet that they are not sent.
+func (t *ticker) skip(n int) {
+	p := t.plan
+	if p == nil {
+		t.n += uint64(n)
+		return
+	}
+	for range n {
+		t.n++
+		for i := range p.seats {
+			s := &p.seats[i]
+			if s.packets != nil && !s.gone && t.part(s.format) == s.format.Ptime/10-1 {
+				s.packets.WritePacket(s.format, nil)
+			}
+		}
+	}
+	for i := range p.streams {
+		clear(p.streams[i].pcm[p.streams[i].at])
+	}
+	for i := range p.seats {
+		if s := &p.seats[i]; s.own != nil {
+			clear(s.own.pcm[s.own.at])
 		}
 	}
 }

@@ -290,6 +290,10 @@ func (m *Mixer) tellGone(p *plan) {
 		if !q.gone || q.told {
 			continue
 		}
+		if m.config.OnGone == nil {
+			q.told = true
+			continue
+		}
 		select {
 		case m.gone <- q.id:
 			q.told = true

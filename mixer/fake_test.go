@@ -1,0 +1,141 @@
+package mixer
+
+import (
+	"encoding/binary"
+	"math"
+	"testing"
+	"time"
+
+	"parley/audio"
+)
+
+// script is a source whose n-th tick is what play makes of it.
+type script struct {
+	rate int // of the last ReadFrame
+	n    int
+	play func(n int, pcm []int16) audio.Status
+}
+
+func (s *script) ReadFrame(rate int, f *audio.Frame) audio.Status {
+	s.rate = rate
+	n := s.n
+	s.n++
+	return s.play(n, f[:rate/100])
+}
+
+// tone plays hz at amplitude, from the first tick on.
+func tone(rate int, hz, amplitude float64) *script {
+	return &script{play: func(n int, pcm []int16) audio.Status {
+		for i := range pcm {
+			pcm[i] = int16(math.Round(amplitude * math.Sin(2*math.Pi*hz*float64(n*len(pcm)+i)/float64(rate))))
+		}
+		return audio.Active
+	}}
+}
+
+func silent() *script {
+	return &script{play: func(int, []int16) audio.Status { return audio.Silent }}
+}
+
+// ear keeps every frame that it is given.
+type ear struct{ pcm []int16 }
+
+func (e *ear) WriteFrame(f *audio.Frame) { e.pcm = append(e.pcm, f[:]...) }
+
+// counter is a codec whose packets are the samples themselves. It counts what is encoded. Its encoder adds the number of
+// packets that it has made to each packet, so that a seam would be seen.
+type counter struct {
+	rate    int
+	encodes int
+	made    int // encoders
+	follows int
+}
+
+func (c *counter) Format() audio.Format {
+	return audio.Format{Codec: "L16", SampleRate: c.rate, ClockRate: c.rate, Ptime: 20}
+}
+
+func (c *counter) NewEncoder(f audio.Format) (audio.Encoder, error) {
+	c.made++
+	return &countingEncoder{codec: c}, nil
+}
+
+func (c *counter) NewDecoder(audio.Format) (audio.Decoder, error) { return nil, nil }
+
+type countingEncoder struct {
+	codec *counter
+	state uint32
+	last  []int16
+}
+
+func (e *countingEncoder) Encode(pcm []int16, packet []byte) (int, error) {
+	e.codec.encodes++
+	e.state++
+	n := 0
+	for i := range pcm {
+		binary.LittleEndian.PutUint16(packet[n:], uint16(pcm[i]))
+		n += 2
+	}
+	return n, nil
+}
+
+func (e *countingEncoder) Follow(prev audio.Encoder, last []int16) {
+	e.codec.follows++
+	e.state = prev.(*countingEncoder).state
+	e.last = append(e.last[:0], last...)
+}
+
+// leg is a PacketSink of a counter's format that keeps the sound of its packets.
+type leg struct {
+	f       audio.Format
+	pcm     []int16
+	packets int
+	empty   int
+}
+
+func (l *leg) Format() audio.Format { return l.f }
+
+func (l *leg) WritePacket(f audio.Format, payload []byte) {
+	l.packets++
+	if len(payload) == 0 {
+		l.empty++
+	}
+	for i := 0; i+2 <= len(payload); i += 2 {
+		l.pcm = append(l.pcm, int16(binary.LittleEndian.Uint16(payload[i:])))
+	}
+}
+
+// legOf makes a leg; what does not fit into audio.MaxPacket as bare samples needs a short ptime.
+func legOf(rate, ptime int) *leg {
+	if rate/1000*ptime*2 > audio.MaxPacket {
+		panic("a packet of bare samples is too long")
+	}
+	return &leg{f: audio.Format{Codec: "L16", SampleRate: rate, ClockRate: rate, Ptime: ptime}}
+}
+
+// ticks runs m for n ticks of a fake clock.
+func ticks(m *Mixer, n int) {
+	now := time.Unix(0, 0)
+	for range n {
+		m.Tick(now)
+		now = now.Add(audio.FrameDuration)
+	}
+}
+
+// everyone is the hearing of one open room.
+func everyone(ids ...PortID) Hearing {
+	h := Hearing{}
+	for _, id := range ids {
+		h[id] = ids
+	}
+	return h
+}
+
+func add(t testing.TB, m *Mixer, ports ...Port) {
+	t.Helper()
+	for _, p := range ports {
+		if err := m.Add(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
