@@ -154,16 +154,24 @@ func (k *keyState) due(t Timing) (at time.Time) {
 	if k.level != k.down || k.begun {
 		sooner(k.changed.Add(t.Debounce))
 	}
-	if k.down && !k.long && !k.muffled {
-		sooner(k.leading.Add(t.Hold))
+	if k.down && k.level && !k.long && !k.muffled {
+		sooner(k.heldFor(t.Hold))
 	}
-	if k.down && !k.stuck {
-		sooner(k.leading.Add(t.Stuck))
+	if k.down && k.level && !k.stuck {
+		sooner(k.heldFor(t.Stuck))
 	}
 	if k.chattering {
 		sooner(k.changed.Add(chatterWindow))
 	}
 	return at
+}
+
+// heldFor is when the press has lasted so long; not while the wire is up, which may be a bounce or the end.
+func (k *keyState) heldFor(d time.Duration) time.Time {
+	if at := k.leading.Add(d); at.After(k.changed) {
+		return at
+	}
+	return k.changed
 }
 
 // happen does one thing that is due at the time at.
@@ -174,7 +182,7 @@ func (d *Debounce) happen(key Key, k *keyState, at time.Time) {
 	case k.chattering && k.changed.Add(chatterWindow).Equal(at):
 		k.chattering, k.edges = false, 0
 		d.tell(key, Healed, at)
-	case k.down && !k.long && !k.muffled && k.leading.Add(d.timing.Hold).Equal(at):
+	case k.down && k.level && !k.long && !k.muffled && k.heldFor(d.timing.Hold).Equal(at):
 		k.long = true
 		d.tell(key, LongPress, at)
 	default:

@@ -44,7 +44,7 @@ var rhythms = [numPatterns]string{
 	DoubleFlash: "#.#.................",
 }
 
-// faultBurst is how many steps of every two seconds WithFault takes.
+// faultBurst is how many steps of every two seconds WithFault takes, at their end: flashes stand at the beginning.
 const faultBurst = 6
 
 // Blink tells whether a lamp with pattern p is lit at the time since any common beginning.
@@ -55,7 +55,7 @@ func Blink(p Pattern, since time.Duration) bool {
 	n := int(since/step) % 20
 	if p&WithFault != 0 {
 		p &^= WithFault
-		if n < faultBurst {
+		if n >= 20-faultBurst {
 			return n%2 == 0
 		}
 	}

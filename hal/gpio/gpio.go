@@ -198,14 +198,14 @@ func (p *Pins) watch(ctx context.Context, k KeyLine, l line, edges chan<- hal.Ed
 			bad = 0
 		default: // neither an edge nor a wait
 			if bad++; bad >= maxBadWaits {
-				return fmt.Errorf("gpio: key %s on %s line %d: %w; it is opened again", k.Key, p.config.Chip, k.Line, ErrNoEdges)
+				return fmt.Errorf("gpio: key %s on %s line %d: %w", k.Key, p.config.Chip, k.Line, ErrNoEdges)
 			}
 			p.pause(waitSlice / 10)
 		}
 		level := down()
-		if edge && level == last {
-			// Two edges came before the level was read: there was a pulse, and a short press must not be lost.
-			if !send(hal.Edge{Key: k.Key, Down: !level, At: began.Add(now.Sub(began) / 2)}) {
+		if edge && !level && !last {
+			// Two edges came before the level was read: the mute key's leading edge must not be lost.
+			if !send(hal.Edge{Key: k.Key, Down: true, At: now}) {
 				return nil
 			}
 		}
