@@ -15,7 +15,9 @@ const (
 	stallAfter = 200 * time.Millisecond
 	retryFirst = 500 * time.Millisecond
 	retryMost  = 5 * time.Second
-	closeWait  = 2 * time.Second
+	lasting    = time.Second            // of an opening that was none in vain
+	closeSoon  = 100 * time.Millisecond // waited for in passing
+	closeWait  = 2 * time.Second        // waited for at the end
 )
 
 // errStuck: the driver does not come back from closing the card.
@@ -40,13 +42,8 @@ type tended struct {
 // tend looks after the card once and tells when to look again.
 func (c *Card) tend(now time.Time) time.Duration {
 	t := &c.tended
-	if t.closing != nil {
-		select {
-		case <-t.closing:
-			t.closing = nil
-		default:
-			return lookEvery
-		}
+	if errors.Is(c.closed(0), errStuck) {
+		return lookEvery
 	}
 	if t.stream == nil {
 		if err := c.open(now); err != nil {
@@ -54,24 +51,28 @@ func (c *Card) tend(now time.Time) time.Duration {
 		}
 		return lookEvery
 	}
-	silent := time.Duration(t.session.since() - t.session.called.Load())
+	silent, age := time.Duration(t.session.since()-t.session.called.Load()), now.Sub(t.opened)
 	switch {
 	case !t.stream.Alive():
-		c.drop(Lost, "the card has gone")
-	case silent > stallAfter && now.Sub(t.opened) > stallAfter:
-		c.drop(Stalled, fmt.Sprintf("the card has not called for %d ms", silent.Milliseconds()))
+		_ = c.drop(Lost, "the card has gone")
+	case silent > stallAfter && age > stallAfter:
+		_ = c.drop(Stalled, fmt.Sprintf("the card has not called for %d ms", silent.Milliseconds()))
 	default:
-		if now.Sub(t.opened) > retryMost {
+		if age > retryMost {
 			t.retry = 0 // it has lasted: the next failure is a first one
 		}
 		c.publish()
 		return lookEvery
 	}
-	if t.retry == 0 {
+	if age > lasting {
 		return 0 // the first attempt is made at once
 	}
+	t.retry = longer(t.retry)
 	return t.retry
 }
+
+// longer is the pause after one of d.
+func longer(d time.Duration) time.Duration { return min(max(2*d, retryFirst), retryMost) }
 
 func (c *Card) open(now time.Time) error {
 	t := &c.tended
@@ -97,7 +98,7 @@ func (c *Card) open(now time.Time) error {
 
 func (c *Card) backOff(err error) time.Duration {
 	t := &c.tended
-	t.retry = min(max(2*t.retry, retryFirst), retryMost)
+	t.retry = longer(t.retry)
 	state := Lost
 	if errors.Is(err, ErrNoCard) {
 		state = Absent
@@ -108,7 +109,7 @@ func (c *Card) backOff(err error) time.Duration {
 
 // drop lets go of the card. Closing may hang in a driver whose card has gone, so it has a goroutine; until it is back the
 // card is not opened again.
-func (c *Card) drop(state State, reason string) {
+func (c *Card) drop(state State, reason string) error {
 	t := &c.tended
 	c.current.Store(nil)
 	t.xruns += t.session.xruns.Load()
@@ -117,27 +118,34 @@ func (c *Card) drop(state State, reason string) {
 	stream, done := t.stream, make(chan error, 1)
 	go func() { done <- stream.Close() }()
 	t.closing, t.stream, t.session = done, nil, nil
-	if state != Closed {
-		c.change(state, reason)
+	c.change(state, reason)
+	return c.closed(closeSoon)
+}
+
+// closed waits for a Close under way.
+func (c *Card) closed(most time.Duration) error {
+	if c.tended.closing == nil {
+		return nil
+	}
+	limit := time.NewTimer(most)
+	defer limit.Stop()
+	select {
+	case err := <-c.tended.closing:
+		c.tended.closing = nil
+		return err
+	case <-limit.C:
+		return errStuck
 	}
 }
 
 // end closes the card for good and waits for it.
 func (c *Card) end() error {
-	t := &c.tended
-	if t.stream != nil {
-		c.drop(Closed, "")
-	}
 	var err error
-	if t.closing != nil {
-		limit := time.NewTimer(closeWait)
-		defer limit.Stop()
-		select {
-		case err = <-t.closing:
-		case <-limit.C:
-			err = errStuck
-		}
-		t.closing = nil
+	if c.tended.stream != nil {
+		err = c.drop(Closed, "")
+	}
+	if c.tended.closing != nil {
+		err = c.closed(closeWait)
 	}
 	c.change(Closed, "")
 	return err
