@@ -41,7 +41,7 @@ type Config struct {
 	Target time.Duration
 	// ClockRate is the RTP clock in Hz.
 	ClockRate int
-	// Slots is how many packets are held at most, a power of two; 0 means 32. All memory is taken in New.
+	// Slots is how many packets are held at most, rounded up to a power of two, 4 to 1024; 0 means 32. All memory is taken in New.
 	Slots int
 }
 
@@ -92,7 +92,7 @@ type Item struct {
 	Payload []byte
 	Next    []byte
 	Ticks   int           // in units of the RTP clock
-	Skip    int           // in units of the RTP clock
+	Skip    int           // in units of the RTP clock; perhaps all of a packet, if it is shorter than those before it
 	Dry     time.Duration // Empty: how long there has been nothing
 }
 
@@ -128,6 +128,7 @@ type Buffer struct {
 	topTS   int64 // and its extended timestamp
 	seq     int64 // the next number to be played
 	play    int64 // the next timestamp to be played
+	floor   int64 // play does not go back behind this
 	ticks   int64 // length of the last packet
 	start   int64 // ns: filling ends
 	dry     int64 // ns of Empty in a row
@@ -155,7 +156,10 @@ const (
 
 // New makes an empty buffer. A clock rate below 1 is taken as 8000 Hz.
 func New(c Config) *Buffer {
-	n := defaultSlots
+	if c.Slots <= 0 {
+		c.Slots = defaultSlots
+	}
+	n := 4
 	for n < c.Slots && n < 1024 {
 		n *= 2
 	}

@@ -35,7 +35,7 @@ func (b *Buffer) Played(ticks int) {
 		ticks = int(b.ticks)
 	}
 	b.ticks = int64(ticks)
-	b.play += int64(ticks)
+	b.play = max(b.play+int64(ticks), b.floor) // a packet shorter than those before it may be over before its rest begins
 }
 
 // measure compares the delay with the target and sets the slew.
@@ -130,7 +130,7 @@ func (b *Buffer) take(s *slot) (Item, bool) {
 		return Item{Kind: Gap, Ticks: int(n)}, true
 	}
 	b.count.Lost += uint64(missing) // those before it have no time left; their place was filled
-	b.play = s.ts
+	b.floor, b.play = b.play, s.ts
 	b.pass(s, true)
 	return Item{Kind: Play, Payload: s.payload[:s.n], Skip: int(-wait)}, true
 }

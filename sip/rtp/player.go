@@ -206,15 +206,7 @@ func (l *Leg) spurt(on bool) {
 
 // measure follows the level; nil is silence.
 func (p *player) measure(pcm []int16) {
-	var sum int64
-	for _, v := range pcm {
-		sum += int64(v) * int64(v)
-	}
-	mean := 0.0
-	if len(pcm) > 0 {
-		mean = float64(sum) / float64(len(pcm))
-	}
-	p.power += (mean - p.power) / 64
+	p.power += (audio.Measure(pcm).Power - p.power) / 64
 }
 
 // stretch plays src in dst's time, by cubic interpolation; their lengths differ by a few samples, and the first and the

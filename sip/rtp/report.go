@@ -1,9 +1,10 @@
 package rtp
 
 import (
-	"math"
 	"math/rand/v2"
 	"time"
+
+	"parley/audio"
 )
 
 // reportEvery is the mean time between two RTCP packets (RFC 3550, 6.2); the real one is half to one and a half of it.
@@ -164,7 +165,7 @@ func (l *Leg) Stats() Stats {
 	s := l.pub.Stats
 	l.pub.Unlock()
 	if s.HasLevel {
-		s.Level = max(10*math.Log10(s.Level/(1<<30)+1e-12), -96)
+		s.Level = audio.PowerDB(s.Level)
 	}
 	return s
 }
