@@ -108,8 +108,11 @@ func (s *session) options(ctx context.Context) *paho.ClientOptions {
 func (s *session) open(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	d := net.Dialer{KeepAlive: s.c.cfg.KeepAlive}
-	raw, err := d.DialContext(ctx, "tcp", s.c.addr)
+	dial := s.c.cfg.Dial
+	if dial == nil {
+		dial = (&net.Dialer{KeepAlive: s.c.cfg.KeepAlive}).DialContext
+	}
+	raw, err := dial(ctx, "tcp", s.c.addr)
 	if err != nil {
 		return nil, err
 	}
