@@ -77,7 +77,7 @@ type Config struct {
 	ClientID    string
 	// Dial, if set, makes the connection in place of a TCP dialler, for a broker in this process.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	Will        *Message // told by the broker when the connection ends without a goodbye; may be nil
+	Will *Message // told by the broker when the connection ends without a goodbye; may be nil
 	// BeforeConnect, if set, is called before each attempt; what it gives replaces Will. It may call Publish.
 	BeforeConnect func() *Message
 	// Goodbye, if set, is asked at the end of Run; what it gives is told last, before the connection is closed in order.
