@@ -106,7 +106,7 @@ func New(cfg Config) *Card {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	c := &Card{cfg: cfg, period: int(cfg.Period * audio.SampleRate / time.Second)}
-	c.vol.set(cfg.Volume)
+	c.vol.start(cfg.Volume)
 	c.mic.valve = audio.NewValve(cfg.Gate)
 	if cfg.Duck != nil {
 		c.duck = NewDuck(*cfg.Duck)

@@ -2,6 +2,7 @@ package card
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"parley/audio"
@@ -12,7 +13,7 @@ type DuckConfig struct {
 	Threshold float64       // the speaker's RMS above which it counts as playing, dBFS; default −45
 	Depth     float64       // attenuation of the microphone, dB; default 30
 	Clearer   float64       // the near talker is heard when the microphone is this much above the speaker, dB; default 9
-	Hold      time.Duration // attenuated after the speaker's last sound: the way through card and room; default 250 ms
+	Hold      time.Duration // attenuated after the speaker's last sound: the way through card and room; default 250 ms, at most 640
 	Release   time.Duration // from attenuated to open; default 100 ms
 }
 
@@ -23,9 +24,13 @@ type Duck struct {
 	floor              float32 // the attenuated gain
 	hold, release      int     // frames
 	gain               float32
-	held               int     // frames of hold left
-	far                float64 // the speaker's energy, falling slowly
+	held               int              // frames of hold left
+	far                [maxHold]float64 // the speaker's energy in the last frames, as a ring
+	at                 int
 }
+
+// maxHold bounds DuckConfig.Hold, frames.
+const maxHold = 64
 
 // NewDuck makes a duck at rest: the microphone is open.
 func NewDuck(c DuckConfig) *Duck {
@@ -45,7 +50,7 @@ func NewDuck(c DuckConfig) *Duck {
 		threshold: energyOf(or(c.Threshold, -45)),
 		clearer:   math.Pow(10, or(c.Clearer, 9)/10),
 		floor:     float32(math.Pow(10, -or(c.Depth, 30)/20)),
-		hold:      frames(c.Hold, 250*time.Millisecond),
+		hold:      min(maxHold, frames(c.Hold, 250*time.Millisecond)),
 		release:   frames(c.Release, 100*time.Millisecond),
 		gain:      1,
 	}
@@ -72,14 +77,15 @@ func (d *Duck) Speaker(f *audio.Frame) {
 	} else if d.held > 0 {
 		d.held--
 	}
-	// The echo of a loud syllable is still in the room when a quiet one follows: 20 dB in 100 ms.
-	d.far = max(e, d.far*0.63)
+	d.far[d.at] = e
+	d.at = (d.at + 1) % d.hold
 }
 
 // Microphone attenuates f in place while it has to.
 func (d *Duck) Microphone(f *audio.Frame) {
 	to := float32(1)
-	if d.held > 0 && energy(f) < d.clearer*max(d.far, d.threshold) {
+	// What was played within the hold may be in the room still: the near talker must be louder than the loudest of it.
+	if d.held > 0 && energy(f) < d.clearer*max(d.threshold, slices.Max(d.far[:d.hold])) {
 		to = d.floor
 	}
 	if to > d.gain {

@@ -57,7 +57,7 @@ type Files struct {
 // NewFiles makes a card at rest.
 func NewFiles(cfg FilesConfig) (*Files, error) {
 	f := &Files{cfg: cfg, sound: cfg.Microphone, valve: audio.NewValve(cfg.Gate), out: make(chan struct{}, 1)}
-	f.vol.set(cfg.Volume)
+	f.vol.start(cfg.Volume)
 	if len(cfg.Microphone) > 0 && cfg.Rate != audio.SampleRate {
 		if cfg.Rate != 8000 && cfg.Rate != 16000 {
 			return nil, fmt.Errorf("%w, not of %d", ErrRate, cfg.Rate)

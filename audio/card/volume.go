@@ -17,6 +17,13 @@ type volume struct {
 
 func (v *volume) set(percent int) { v.percent.Store(int32(max(0, min(100, percent)))) }
 
+// start sets it without a way there.
+func (v *volume) start(percent int) {
+	v.set(percent)
+	v.last = v.percent.Load()
+	v.gain = gainOf(v.last)
+}
+
 func gainOf(percent int32) float32 {
 	if percent <= 0 {
 		return 0
