@@ -1,0 +1,496 @@
+// Sockets: those that we listen on, and the connections that we make. Everything that is read passes the guard before sipgo
+// sees it, whoever opened the connection.
+
+package sip
+
+import (
+	"container/list"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	gosip "github.com/emiago/sipgo/sip"
+
+	"parley/sip/guard"
+)
+
+const (
+	// maxPeers bounds how many UDP addresses sipgo's connection pool remembers: it forgets none by itself.
+	maxPeers = 4096
+	// dialTimeout is how long a TCP connection or TLS handshake may take.
+	dialTimeout = 4 * time.Second
+)
+
+// raiseMTU lets sipgo send what does not fit one unfragmented datagram: its limit of 1300 bytes holds for responses too, which
+// have no other way (RFC 3261, 18.2.2). For requests choose keeps the limit.
+var raiseMTU = sync.OnceFunc(func() { gosip.UDPMTUSize = 65507 + 200 })
+
+// hop is one place that a message goes to or came from.
+type hop struct {
+	network string // "udp", "tcp" or "tls"
+	addr    netip.AddrPort
+	name    string // TLS: whose certificate it must be
+	local   string // TCP and TLS, of a message received: our end of the connection
+}
+
+func (h hop) reliable() bool { return h.network != "udp" }
+
+// socket is one listener.
+type socket struct {
+	network string
+	addr    netip.AddrPort
+	packet  net.PacketConn
+	stream  net.Listener
+	last    string // udp: source of the message being handled; belongs to the reading goroutine
+}
+
+// network is all sockets of an agent.
+type network struct {
+	agent   *Agent
+	sockets []*socket
+	dialled map[string]*dialled // "tcp" and "tls": connections that we made
+
+	mu     sync.Mutex
+	marks  map[string]*socket // udp sockets by what their packets' source address reads
+	recent *list.List         // of *peer, the latest first
+	peers  map[string]*list.Element
+	certs  map[string]*tls.Conn // TLS connections that came in, by remote address
+}
+
+// peer is a UDP address that something came from, and the socket that it came to.
+type peer struct {
+	addr   string
+	socket *socket
+}
+
+func newNetwork(a *Agent) *network {
+	n := &network{
+		agent:   a,
+		dialled: map[string]*dialled{"tcp": newDialled(), "tls": newDialled()},
+		marks:   make(map[string]*socket),
+		recent:  list.New(),
+		peers:   make(map[string]*list.Element),
+		certs:   make(map[string]*tls.Conn),
+	}
+	return n
+}
+
+// open opens every listener, or none.
+func (n *network) open() error {
+	raiseMTU()
+	a := n.agent
+	quiet := slog.New(slog.DiscardHandler) // sipgo logs whole messages, with credentials in them
+	a.tp = gosip.NewTransportLayer(net.DefaultResolver, gosip.NewParser(), nil, gosip.WithTransportLayerLogger(quiet))
+	a.tp.OnMessage(a.arrived)
+	a.tx = gosip.NewTransactionLayer(a.tp, gosip.WithTransactionLayerLogger(quiet),
+		gosip.WithTransactionLayerUnhandledResponseHandler(a.strayResponse), gosip.WithTransactionLayerTerminateOnConnClose())
+	a.tx.OnRequest(a.onRequest)
+	for _, l := range a.cfg.Listen {
+		s, err := n.listen(l)
+		if err != nil {
+			n.close()
+			return fmt.Errorf("%w on %s %s: %w", ErrListen, l.Network, l.Addr, err)
+		}
+		n.sockets = append(n.sockets, s)
+	}
+	return nil
+}
+
+func (n *network) listen(l Listener) (*socket, error) {
+	s := &socket{network: l.Network}
+	if _, err := netip.ParseAddrPort(l.Addr); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	switch l.Network {
+	case "udp":
+		c, err := net.ListenPacket("udp", l.Addr)
+		if err != nil {
+			return nil, err
+		}
+		s.addr = c.LocalAddr().(*net.UDPAddr).AddrPort()
+		s.packet = &datagrams{PacketConn: guard.PacketConn(c, n.guard()), socket: s, mark: mark(c.LocalAddr().String())}
+		n.marks[c.LocalAddr().String()] = s
+	case "tcp", "tls":
+		if l.Network == "tls" && n.agent.cfg.TLS == nil {
+			return nil, fmt.Errorf("%w: no certificate", ErrInvalid)
+		}
+		c, err := net.Listen("tcp", l.Addr)
+		if err != nil {
+			return nil, err
+		}
+		s.addr = c.Addr().(*net.TCPAddr).AddrPort()
+		if l.Network == "tls" {
+			c = &certified{Listener: c, network: n}
+		}
+		s.stream = guard.Listener(c, n.guard())
+	default:
+		return nil, fmt.Errorf("%w: network %q", ErrInvalid, l.Network)
+	}
+	s.addr = netip.AddrPortFrom(s.addr.Addr().Unmap(), s.addr.Port())
+	return s, nil
+}
+
+func (n *network) guard() guard.Options { return guard.Options{} }
+
+// serve starts reading everywhere.
+func (n *network) serve() {
+	tp := n.agent.tp
+	for _, s := range n.sockets {
+		switch s.network {
+		case "udp":
+			n.agent.goDo(func() { tp.ServeUDP(s.packet) })
+		case "tcp":
+			n.agent.goDo(func() { tp.ServeTCP(s.stream) })
+		case "tls":
+			n.agent.goDo(func() { tp.ServeTLS(s.stream) })
+		}
+	}
+	n.agent.goDo(func() { tp.ServeTCP(guard.Listener(n.dialled["tcp"], n.guard())) })
+	n.agent.goDo(func() { tp.ServeTLS(guard.Listener(n.dialled["tls"], n.guard())) })
+}
+
+func (n *network) close() {
+	for _, s := range n.sockets {
+		if s.packet != nil {
+			s.packet.Close()
+		} else {
+			s.stream.Close()
+		}
+	}
+	for _, d := range n.dialled {
+		d.Close()
+	}
+	n.agent.tp.Close()
+}
+
+func (n *network) addrs() []Listener {
+	out := make([]Listener, len(n.sockets))
+	for i, s := range n.sockets {
+		out[i] = Listener{Network: s.network, Addr: s.addr.String()}
+	}
+	return out
+}
+
+// arrived puts the real source into a message that came by UDP, and remembers which socket answers there.
+func (n *network) arrived(m gosip.Message) {
+	if m.Transport() != "UDP" {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := n.marks[m.Source()]
+	if s == nil {
+		return
+	}
+	m.SetSource(s.last)
+	pool := n.agent.tp.Pool("udp")
+	if e := n.peers[s.last]; e != nil {
+		n.recent.MoveToFront(e)
+		if p := e.Value.(*peer); p.socket == s {
+			return
+		} else {
+			p.socket = s
+		}
+	} else {
+		n.peers[s.last] = n.recent.PushFront(&peer{addr: s.last, socket: s})
+	}
+	if c := pool.Get(s.packet.LocalAddr().String()); c != nil {
+		pool.Add(s.last, c)
+	}
+	if n.recent.Len() > maxPeers {
+		p := n.recent.Remove(n.recent.Back()).(*peer)
+		delete(n.peers, p.addr)
+		pool.Delete(p.addr)
+	}
+}
+
+// cameFrom is the hop that a received message came over.
+func (n *network) cameFrom(m gosip.Message) hop {
+	h := hop{network: strings.ToLower(m.Transport()), addr: sourceOf(m)}
+	if h.reliable() {
+		if c := n.agent.tp.Pool(h.network).Get(m.Source()); c != nil {
+			h.local, _, _ = net.SplitHostPort(c.LocalAddr().String())
+			c.TryClose()
+		}
+		return h
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if e := n.peers[m.Source()]; e != nil {
+		if s := e.Value.(*peer).socket; !s.addr.Addr().IsUnspecified() {
+			h.local = s.addr.Addr().String()
+		}
+	}
+	return h
+}
+
+// verified is the name in the certificate by which the far end of a TLS connection proved itself; empty if it did not.
+func (n *network) verified(m gosip.Message) string {
+	n.mu.Lock()
+	c := n.certs[m.Source()]
+	n.mu.Unlock()
+	if c == nil || m.Transport() != "TLS" {
+		return ""
+	}
+	st := c.ConnectionState()
+	if len(st.VerifiedChains) == 0 || len(st.PeerCertificates) == 0 {
+		return ""
+	}
+	return st.PeerCertificates[0].Subject.CommonName
+}
+
+// udpSocket is the listener to send from to addr, nil if there is none of that family.
+func (n *network) udpSocket(to netip.AddrPort) *socket {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if e := n.peers[to.String()]; e != nil {
+		return e.Value.(*peer).socket
+	}
+	return n.listener("udp", to.Addr())
+}
+
+// port is our port of a network towards addr, 0 if nothing listens.
+func (n *network) port(network string, addr netip.Addr) int {
+	if s := n.listener(network, addr); s != nil {
+		return int(s.addr.Port())
+	}
+	return 0
+}
+
+// resolveAdvertised looks up the advertised host, if that is a name.
+func (n *network) resolveAdvertised() (netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(n.agent.life, dialTimeout)
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", n.agent.cfg.Advertise)
+	if err != nil || len(addrs) == 0 {
+		return netip.Addr{}, err
+	}
+	return addrs[0], nil
+}
+
+// listener is the first listener of the network from which addr can be reached: loopback only from loopback.
+func (n *network) listener(network string, addr netip.Addr) *socket {
+	var second *socket
+	for _, s := range n.sockets {
+		own := s.addr.Addr()
+		if s.network != network || (!own.IsUnspecified() && own.Is4() != addr.Is4()) || (own == netip.IPv4Unspecified() && !addr.Is4()) {
+			continue
+		}
+		if own.IsUnspecified() || own.IsLoopback() == addr.IsLoopback() {
+			return s
+		}
+		if second == nil {
+			second = s
+		}
+	}
+	return second
+}
+
+// towards is the local address by which packets to addr leave.
+func (n *network) towards(addr netip.Addr) string {
+	if s := n.listener("udp", addr); s != nil && !s.addr.Addr().IsUnspecified() {
+		return s.addr.Addr().String()
+	}
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, 9))) // sends nothing
+	if err != nil {
+		return addr.String()
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap().String()
+}
+
+// connect makes sure that there is a connection to h. UDP needs none.
+func (n *network) connect(ctx context.Context, h hop) error {
+	if !h.reliable() {
+		if n.listener("udp", h.addr.Addr()) == nil {
+			return fmt.Errorf("%w: no udp listener towards %s", ErrNoRoute, h.addr)
+		}
+		return nil
+	}
+	if n.connected(h) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", h.addr.String())
+	if err != nil {
+		return fmt.Errorf("sip: %s %s: %w", h.network, h.addr, err)
+	}
+	if h.network == "tls" {
+		t := tls.Client(c, n.clientTLS(h))
+		if err := t.HandshakeContext(ctx); err != nil {
+			c.Close()
+			return fmt.Errorf("sip: tls %s: %w", h.addr, err)
+		}
+		c = t
+	}
+	return n.dialled[h.network].hand(ctx, c, func() bool { return n.connected(h) })
+}
+
+func (n *network) connected(h hop) bool {
+	c := n.agent.tp.Pool(h.network).Get(h.addr.String())
+	if c == nil {
+		return false
+	}
+	c.TryClose()
+	return true
+}
+
+func (n *network) clientTLS(h hop) *tls.Config {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	if n.agent.cfg.TLSClient != nil {
+		conf = n.agent.cfg.TLSClient.Clone()
+	}
+	if conf.ServerName == "" {
+		if conf.ServerName = h.name; conf.ServerName == "" {
+			conf.ServerName = h.addr.Addr().String()
+		}
+	}
+	return conf
+}
+
+// mark stands in for the source address of a datagram, so that sipgo's pool, which forgets no address, sees only one.
+type mark string
+
+func (m mark) Network() string { return "udp" }
+func (m mark) String() string  { return string(m) }
+
+// datagrams is a guarded UDP socket.
+type datagrams struct {
+	net.PacketConn
+	socket *socket
+	mark   mark
+}
+
+// ReadFrom does not give up on a passing error, because sipgo would never read again.
+func (d *datagrams) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		n, from, err := d.PacketConn.ReadFrom(b)
+		if err == nil {
+			d.socket.last = unmapped(from.String())
+			return n, d.mark, nil
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return n, from, err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// unmapped writes an IPv4 address that came to an IPv6 socket as IPv4.
+func unmapped(addr string) string {
+	ap, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return addr
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()).String()
+}
+
+// dialled gives connections that we made to sipgo as if they had been accepted: they then pass the guard as well, and we
+// know how dialling failed.
+type dialled struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newDialled() *dialled {
+	return &dialled{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+// Accept implements net.Listener.
+func (d *dialled) Accept() (net.Conn, error) {
+	select {
+	case c := <-d.conns:
+		return c, nil
+	case <-d.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (d *dialled) Close() error {
+	d.once.Do(func() { close(d.done) })
+	return nil
+}
+
+// Addr implements net.Listener. It has no address of its own.
+func (d *dialled) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4zero, Port: 1} }
+
+// hand passes c on and returns when taken says that it can be used.
+func (d *dialled) hand(ctx context.Context, c net.Conn, taken func() bool) error {
+	select {
+	case d.conns <- c:
+	case <-d.done:
+		c.Close()
+		return ErrEnded
+	}
+	poll := time.NewTicker(time.Millisecond)
+	defer poll.Stop()
+	for !taken() {
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// certified is a TLS listener that knows who is at the other end.
+type certified struct {
+	net.Listener
+	network *network
+}
+
+// Accept returns before the handshake, which the first Read does within dialTimeout.
+func (l *certified) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	t := &certifiedConn{Conn: tls.Server(c, l.network.agent.cfg.TLS), network: l.network, remote: c.RemoteAddr().String()}
+	l.network.mu.Lock()
+	l.network.certs[t.remote] = t.Conn
+	l.network.mu.Unlock()
+	return t, nil
+}
+
+type certifiedConn struct {
+	*tls.Conn
+	network *network
+	remote  string
+	shake   sync.Once
+	err     error
+}
+
+// Read does the handshake first.
+func (c *certifiedConn) Read(b []byte) (int, error) {
+	c.shake.Do(func() {
+		ctx, cancel := context.WithTimeout(c.network.agent.life, dialTimeout)
+		defer cancel()
+		c.err = c.Conn.HandshakeContext(ctx)
+	})
+	if c.err != nil {
+		return 0, c.err
+	}
+	return c.Conn.Read(b)
+}
+
+// Close forgets who it was.
+func (c *certifiedConn) Close() error {
+	c.network.mu.Lock()
+	if c.network.certs[c.remote] == c.Conn {
+		delete(c.network.certs, c.remote)
+	}
+	c.network.mu.Unlock()
+	return c.Conn.Close()
+}

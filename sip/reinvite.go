@@ -1,0 +1,419 @@
+// Inside a dialog: requests in order, and new offers from either side (RFC 3261, 14; RFC 3311).
+
+package sip
+
+import (
+	"math/rand/v2"
+	"time"
+
+	gosip "github.com/emiago/sipgo/sip"
+
+	"parley/audio"
+)
+
+// reinvite is what is under way inside a dialog.
+type reinvite struct {
+	ok        *unacked   // our 200 that waits for its ACK
+	out       *invite    // our re-INVITE
+	waiting   []*inbound // INVITE and UPDATE that overtook the ACK before them
+	wanted    bool       // a new offer is to go out as soon as nothing else is under way
+	later     *time.Timer
+	auth      *credentials
+	byeCode   int // hang up as soon as the ACK is there (RFC 3261, 15)
+	byeReason string
+
+	heldThen   bool // what to go back to if our offer is refused
+	codecsThen []audio.Codec
+}
+
+// inside says who serves a request within a dialog.
+func inside() map[gosip.RequestMethod]func(*Call, *inbound) {
+	return map[gosip.RequestMethod]func(*Call, *inbound){
+		gosip.INVITE:  (*Call).onReinvite,
+		gosip.UPDATE:  (*Call).onUpdate,
+		gosip.BYE:     (*Call).onBye,
+		gosip.INFO:    (*Call).onInfo,
+		gosip.REFER:   (*Call).onRefer,
+		gosip.NOTIFY:  (*Call).onNotify,
+		gosip.OPTIONS: func(c *Call, in *inbound) { c.agent.serveOptions(in) },
+		gosip.PRACK:   func(_ *Call, in *inbound) { in.reply(481, "") },
+	}
+}
+
+// maxEarly bounds how many requests wait for the response that completes the dialog.
+const maxEarly = 4
+
+// serve takes the next request of the dialog.
+func (c *Call) serve(in *inbound) {
+	if !in.await() {
+		return
+	}
+	if c.ended {
+		in.reply(481, "")
+		return
+	}
+	if code := c.agent.vet(in.req); code != 0 {
+		in.reply(code, "")
+		return
+	}
+	if c.direction == Out && !c.uac.final { // it overtook the 200 that it belongs to
+		if len(c.early) < maxEarly {
+			c.early = append(c.early, in)
+		} else {
+			in.reply(503, "", retryAfter(1))
+		}
+		return
+	}
+	if !c.dialog.ours(in.req) {
+		in.reply(481, "")
+		return
+	}
+	if !c.dialog.inOrder(in.req) {
+		in.reply(500, "")
+		return
+	}
+	if bad := unsupported(in.req); bad != "" && in.req.Method != gosip.BYE {
+		in.reply(420, "", gosip.NewHeader("Unsupported", bad))
+		return
+	}
+	if serve, ok := c.agent.inside[in.req.Method]; ok {
+		serve(c, in)
+		return
+	}
+	code, known := refusals[in.req.Method]
+	if !known {
+		code = 501
+	}
+	in.reply(code, "", c.agent.allow())
+}
+
+// resume goes on with what had to wait.
+func (c *Call) resume() {
+	early, waiting := c.early, c.re.waiting
+	c.early, c.re.waiting = nil, nil
+	for _, in := range early {
+		c.serve(in)
+	}
+	for _, in := range waiting {
+		if c.ended {
+			in.reply(481, "")
+			continue
+		}
+		c.agent.inside[in.req.Method](c, in)
+	}
+	if c.re.wanted && !c.ended {
+		c.renegotiate()
+	}
+}
+
+// moved notes where the far end is now.
+func (c *Call) moved(in *inbound) {
+	c.dialog.learn(in.req)
+	c.dialog.retarget(in.req)
+	c.dialog.hop = c.agent.net.cameFrom(in.req)
+	if c.dialog.nat = viaNAT(in.req); c.dialog.nat {
+		c.media.latch = c.dialog.hop.addr.Addr()
+	}
+	c.update(func(i *Info) { i.Transport, i.Peer = c.dialog.hop.network, c.dialog.hop.addr })
+}
+
+// onReinvite: the far end wants something else: hold, another codec, another address.
+func (c *Call) onReinvite(in *inbound) {
+	switch {
+	case c.waiting():
+		in.reply(500, "", retryAfter(rand.IntN(10)))
+		return
+	case c.re.ok != nil && len(c.re.waiting) == 0: // it may have overtaken the ACK
+		c.re.waiting = append(c.re.waiting, in)
+		return
+	case c.re.ok != nil:
+		in.reply(500, "", retryAfter(rand.IntN(10)))
+		return
+	case c.re.out != nil:
+		in.reply(491, "")
+		return
+	}
+	if code, hs := c.agent.vetInvite(in.req); code != 0 {
+		in.reply(code, "", hs...)
+		return
+	}
+	c.moved(in)
+	var body []byte
+	var ch change
+	var err error
+	if offer := in.req.Body(); len(offer) > 0 {
+		if body, ch, err = c.media.answer(offer); err != nil {
+			in.reply(sdpCode(err), "", warning(err)) // and all stays as it was (14.2)
+			return
+		}
+	} else {
+		body = c.media.offer()
+	}
+	res := c.reply(in.req, 200, body)
+	c.session.grant(c, in.req, res)
+	if in.respond(res) != nil {
+		return
+	}
+	c.repeat(in, res, len(in.req.Body()) == 0)
+	c.tell(ch)
+}
+
+// onUpdate: the same without an ACK, or a mere refresh of the session.
+func (c *Call) onUpdate(in *inbound) {
+	offer := in.req.Body()
+	switch {
+	case len(offer) > 0 && (c.waiting() || c.re.ok != nil && c.re.ok.offered):
+		in.reply(500, "", retryAfter(rand.IntN(10)))
+		return
+	case len(offer) > 0 && c.re.out != nil:
+		in.reply(491, "")
+		return
+	case len(offer) > 0 && mediaType(in.req) != sdpType:
+		in.reply(415, "", gosip.NewHeader("Accept", sdpType))
+		return
+	}
+	if code, hs := c.agent.vetSession(in.req); code != 0 {
+		in.reply(code, "", hs...)
+		return
+	}
+	c.moved(in)
+	var body []byte
+	var ch change
+	var err error
+	if len(offer) > 0 {
+		if body, ch, err = c.media.answer(offer); err != nil {
+			in.reply(sdpCode(err), "", warning(err))
+			return
+		}
+	}
+	res := c.reply(in.req, 200, body)
+	c.session.grant(c, in.req, res)
+	in.respond(res)
+	if body != nil {
+		c.tell(ch)
+	}
+}
+
+// onBye: the far end hangs up. An INVITE that it has not waited for gets 487 (15.1.2).
+func (c *Call) onBye(in *inbound) {
+	in.reply(200, "")
+	if c.waiting() {
+		c.uas.final = true
+		c.uas.in.reply(487, "")
+	}
+	c.settle()
+	code, reason := reasonOf(in.req)
+	c.over(code, reason, Remote)
+}
+
+// hold puts the far end on hold, or takes it off.
+func (c *Call) hold(on bool) {
+	if c.media.hold == on || c.State() != Talking {
+		return
+	}
+	c.media.hold = on
+	c.renegotiate()
+}
+
+func (c *Call) recode(codecs []audio.Codec) {
+	if c.State() != Talking {
+		return
+	}
+	c.media.codecs = codecs
+	c.renegotiate()
+}
+
+// readdress offers the same again, from the address that we have now.
+func (c *Call) readdress() {
+	if c.State() != Talking {
+		return
+	}
+	if host := c.agent.mediaHost(hop{network: c.dialog.hop.network, addr: c.dialog.hop.addr}); host.IsValid() {
+		c.media.addr = host
+	}
+	c.renegotiate()
+}
+
+// renegotiate sends a re-INVITE with what we want now, as soon as nothing else is under way.
+func (c *Call) renegotiate() {
+	c.re.wanted = true
+	if c.re.out != nil || c.re.ok != nil || c.re.later != nil {
+		return
+	}
+	c.re.wanted = false
+	c.re.auth = c.dialog.auth.again()
+	c.reoffer(c.media.offer())
+}
+
+func (c *Call) reoffer(body []byte) {
+	req := c.dialog.request(c.agent, gosip.INVITE)
+	c.describe(req, body)
+	c.session.ask(c, req)
+	c.sendReinvite(req)
+}
+
+func (c *Call) sendReinvite(req *gosip.Request) {
+	inv := c.newInvite(req, c.dialog.where(c.agent))
+	inv.done = c.onReinvited
+	c.re.out = inv
+	inv.start()
+}
+
+// onReinvited takes the response to our re-INVITE.
+func (c *Call) onReinvited(inv *invite, res *gosip.Response, err error) {
+	if inv != c.re.out || res != nil && res.IsProvisional() {
+		return
+	}
+	c.re.out = nil
+	switch {
+	case err != nil:
+		c.bye(408, "no response", Watchdog)
+	case res.IsSuccess():
+		c.reaccepted(inv, res)
+	case res.StatusCode == 491:
+		c.tryLater(c.glareWait())
+	case challenged(res):
+		again := c.dialog.request(c.agent, gosip.INVITE)
+		copyRest(inv.req, again)
+		if c.re.auth.answer(again, res) == nil {
+			c.sendReinvite(again)
+			return
+		}
+		c.goBack()
+	case res.StatusCode == 422 && c.session.raise(c, res):
+		c.reoffer(c.media.offer())
+	case res.StatusCode == 481 || res.StatusCode == 408:
+		c.bye(res.StatusCode, phrase(res.StatusCode), Remote)
+	default:
+		if wait, ok := headerSeconds(res, "Retry-After"); ok && res.StatusCode == 500 && wait <= 10 {
+			c.tryLater(c.agent.seconds(wait))
+			return
+		}
+		c.goBack()
+	}
+}
+
+func (c *Call) reaccepted(inv *invite, res *gosip.Response) {
+	c.dialog.learn(res)
+	c.dialog.retarget(res)
+	ch, err := c.media.accept(res.Body())
+	c.ack(inv, nil)()
+	if err != nil {
+		c.bye(sdpCode(err), "bad answer", Local)
+		return
+	}
+	c.re.heldThen, c.re.codecsThen = c.media.hold, c.media.codecs
+	c.session.accepted(c, res, c.session.interval)
+	c.tell(ch)
+	c.resume()
+}
+
+// goBack: the far end did not want it. The session goes on as it was (14.1).
+func (c *Call) goBack() {
+	c.media.hold = c.re.heldThen
+	if c.re.codecsThen != nil {
+		c.media.codecs = c.re.codecsThen
+	}
+	c.media.offered = nil
+	c.tell(change{media: true})
+	c.resume()
+}
+
+// tryLater renegotiates after d.
+func (c *Call) tryLater(d time.Duration) {
+	c.re.wanted = true
+	c.re.later = c.after(d, func() {
+		c.re.later = nil
+		c.renegotiate()
+	})
+	c.resume()
+}
+
+// glareWait is random so that the same does not happen again; who owns the Call-ID waits longer (14.1).
+func (c *Call) glareWait() time.Duration {
+	unit := c.agent.cfg.Timers.Glare
+	if c.direction == Out {
+		return 2*unit + unit/10 + time.Duration(rand.Int64N(int64(2*unit-unit/10)))
+	}
+	return time.Duration(rand.Int64N(int64(2 * unit)))
+}
+
+// send sends a request within the dialog and has done called with its final response on the call's goroutine.
+func (c *Call) send(method gosip.RequestMethod, fill func(*gosip.Request), done func(*gosip.Response, error)) {
+	auth := c.dialog.auth.again()
+	var try func(*gosip.Response, *gosip.Request)
+	try = func(challenge *gosip.Response, last *gosip.Request) {
+		req := c.dialog.request(c.agent, method)
+		if challenge == nil {
+			req.SetBody(nil)
+			fill(req)
+		} else {
+			copyRest(last, req)
+			if auth.answer(req, challenge) != nil {
+				done(challenge, nil)
+				return
+			}
+		}
+		o := &outgoing{req: req, where: c.dialog.where(c.agent), user: c.user()}
+		c.agent.exchange(o, func(res *gosip.Response, err error) {
+			c.post(func() {
+				if err == nil && challenged(res) && auth != nil {
+					try(res, req)
+					return
+				}
+				done(res, err)
+			})
+		})
+	}
+	try(nil, nil)
+}
+
+// hangup ends the call in the way that its state asks for.
+func (c *Call) hangup(reason string) {
+	if reason == "" {
+		reason = "hung up"
+	}
+	switch {
+	case c.waiting():
+		c.uas.final = true
+		c.uas.in.reply(603, "")
+		c.over(603, reason, Local)
+	case c.direction == Out && !c.uac.final:
+		c.cancel(487, reason, Local)
+	default:
+		c.bye(200, reason, Local)
+	}
+}
+
+// bye ends the dialog. Before the ACK for our 200 it must wait, unless that is given up (RFC 3261, 15).
+func (c *Call) bye(code int, reason string, by Side) {
+	if c.ended {
+		return
+	}
+	if c.re.ok != nil && by != Watchdog && c.re.byeCode == 0 {
+		c.re.byeCode, c.re.byeReason = code, reason
+		return
+	}
+	c.settle()
+	if c.re.out != nil {
+		c.re.out.abandon()
+	}
+	req := c.dialog.request(c.agent, gosip.BYE)
+	if code != 200 {
+		req.AppendHeader(gosip.NewHeader("Reason", reasonHeader(code, reason)))
+	}
+	req.SetBody(nil)
+	d, auth, a := c.dialog, c.dialog.auth.again(), c.agent
+	where := d.where(a)
+	a.exchange(&outgoing{req: req, where: where}, func(res *gosip.Response, err error) {
+		if err != nil || !challenged(res) {
+			return
+		}
+		again := d.request(a, gosip.BYE)
+		copyRest(req, again)
+		if auth.answer(again, res) == nil {
+			a.final(a.life, &outgoing{req: again, where: where})
+		}
+	})
+	c.over(code, reason, by)
+}
