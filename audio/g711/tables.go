@@ -54,12 +54,11 @@ func aCompress(v int) byte {
 		v, sign = ^v, 0
 	}
 	segment := 0
-	for v>>(segment+5) != 0 {
+	for v>>(segment+4) != 0 {
 		segment++
 	}
 	if segment > 0 {
-		v = v >> (segment - 1)
-		v = v&0xF | (segment)<<4
+		v = segment<<4 | v>>(segment-1)&0xF
 	}
 	return (byte(v) | sign) ^ 0x55
 }
