@@ -30,18 +30,17 @@ func (a *Agent) admit(in *inbound) (admitted, bool) {
 		URIUser: userOf(req.Recipient),
 		Source:  from.addr,
 	}
-	if local, err := netip.ParseAddr(from.local); err == nil {
-		r.Local = netip.AddrPortFrom(local, 0)
-	} else if from.addr.Addr().IsLoopback() {
-		r.Local = from.addr // a wildcard socket: what comes from loopback came to it
+	stamp := a.net.stamp(req)
+	r.PeerNames = stamp.Names
+	if r.Local = stamp.Local; !r.Local.Addr().IsValid() || r.Local.Addr().IsUnspecified() {
+		if from.addr.Addr().IsLoopback() {
+			r.Local = from.addr // what comes from loopback came to it
+		}
 	}
 	for i, h := range req.GetHeaders("Authorization") {
 		if i < 8 {
 			r.Authorization = append(r.Authorization, h.Value())
 		}
-	}
-	if name := a.net.verified(req); name != "" {
-		r.PeerNames = []string{name}
 	}
 	v := a.cfg.Gate.Check(r)
 	switch v.Outcome {

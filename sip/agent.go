@@ -14,10 +14,24 @@ import (
 
 	"parley/audio"
 	"parley/sip/admit"
+	"parley/sip/guard"
 	"parley/sip/registrar"
 	"parley/sip/route"
 	"parley/sip/rtp"
 	"parley/sip/sdp"
+)
+
+// SRTPPolicy says what becomes of media encryption (SDES, RFC 4568).
+type SRTPPolicy = sdp.Policy
+
+// The policies.
+const (
+	// SRTPDisable never encrypts.
+	SRTPDisable = sdp.Disable
+	// SRTPAllow offers encryption over TLS, and takes it where it is offered.
+	SRTPAllow = sdp.Allow
+	// SRTPRequire refuses calls without encryption.
+	SRTPRequire = sdp.Require
 )
 
 // Listener is one socket that the agent serves.
@@ -60,11 +74,13 @@ type Config struct {
 	Advertise string      // host put into Via, Contact and SDP instead of the local address
 
 	Codecs       []audio.Codec // in order of preference
-	SRTP         sdp.Policy    // media encryption by SDES (RFC 4568); without TLS, Allow is Disable and Require refuses the call
+	SRTP         SRTPPolicy    // without TLS, Allow is Disable and Require refuses the call
+	JitterTarget time.Duration // of the legs' jitter buffers; 0 is their default
 	SRTPInsecure bool          // SDES keys also without TLS: for tests, since everybody on the way can read them
 	Ports        *rtp.Ports
 	Poller       *rtp.Poller
 
+	Guard     *guard.Counters      // what the guard refused; may be nil
 	Gate      *admit.Gate          // nil: nobody is asked for credentials
 	Registrar *registrar.Registrar // nil: REGISTER is not served
 	Routes    *route.Table         // nil: only URIs and registered contacts can be dialled

@@ -46,7 +46,7 @@ func uasDialog(req *gosip.Request, tag string, at hop) dialog {
 		remoteSeq: req.CSeq().SeqNo,
 		heard:     true,
 		hop:       at,
-		nat:       viaNAT(req),
+		nat:       behindNAT(req),
 	}
 	d.local.Params.Remove("tag")
 	d.local.Params.Add("tag", tag)
@@ -161,10 +161,14 @@ func (d *dialog) next() gosip.Uri {
 	return d.target
 }
 
-// viaNAT reports whether the sender of req calls itself by another address than its packets come from (RFC 3581): then its
-// other addresses cannot be reached either, and requests and sound go where its own come from.
-func viaNAT(req *gosip.Request) bool {
-	ip, err := netip.ParseAddr(strings.Trim(req.Via().Host, "[]"))
+// behindNAT reports whether the sender of req gives an address to call it back by that its packets do not come from, and no
+// proxy that would know the way. Then requests and sound go where its own come from.
+func behindNAT(req *gosip.Request) bool {
+	c := req.Contact()
+	if c == nil || req.RecordRoute() != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(strings.Trim(c.Address.Host, "[]"))
 	return err == nil && ip.Unmap() != sourceOf(req).Addr()
 }
 

@@ -6,6 +6,7 @@ package sip
 import (
 	"container/list"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -55,13 +56,13 @@ type socket struct {
 type network struct {
 	agent   *Agent
 	sockets []*socket
-	dialled map[string]*dialled // "tcp" and "tls": connections that we made
+	dialled map[string]*guard.Outbound // "tcp" and "tls": connections that we made
+	secret  []byte                     // of the guard's stamps
 
 	mu     sync.Mutex
 	marks  map[string]*socket // udp sockets by what their packets' source address reads
 	recent *list.List         // of *peer, the latest first
 	peers  map[string]*list.Element
-	certs  map[string]*tls.Conn // TLS connections that came in, by remote address
 }
 
 // peer is a UDP address that something came from, and the socket that it came to.
@@ -72,13 +73,15 @@ type peer struct {
 
 func newNetwork(a *Agent) *network {
 	n := &network{
-		agent:   a,
-		dialled: map[string]*dialled{"tcp": newDialled(), "tls": newDialled()},
-		marks:   make(map[string]*socket),
-		recent:  list.New(),
-		peers:   make(map[string]*list.Element),
-		certs:   make(map[string]*tls.Conn),
+		agent:  a,
+		secret: make([]byte, 32),
+		marks:  make(map[string]*socket),
+		recent: list.New(),
+		peers:  make(map[string]*list.Element),
 	}
+	rand.Read(n.secret)
+	nowhere := &net.TCPAddr{IP: net.IPv4zero, Port: 1}
+	n.dialled = map[string]*guard.Outbound{"tcp": guard.NewOutbound(nowhere, n.guard()), "tls": guard.NewOutbound(nowhere, n.guard())}
 	return n
 }
 
@@ -127,7 +130,7 @@ func (n *network) listen(l Listener) (*socket, error) {
 		}
 		s.addr = c.Addr().(*net.TCPAddr).AddrPort()
 		if l.Network == "tls" {
-			c = &certified{Listener: c, network: n}
+			c = tls.NewListener(c, n.agent.cfg.TLS)
 		}
 		s.stream = guard.Listener(c, n.guard())
 	default:
@@ -137,7 +140,9 @@ func (n *network) listen(l Listener) (*socket, error) {
 	return s, nil
 }
 
-func (n *network) guard() guard.Options { return guard.Options{} }
+func (n *network) guard() guard.Options {
+	return guard.Options{Extensions: []string{extensions}, Secret: n.secret, Counters: n.agent.cfg.Guard}
+}
 
 // serve starts reading everywhere.
 func (n *network) serve() {
@@ -152,8 +157,8 @@ func (n *network) serve() {
 			n.agent.goDo(func() { tp.ServeTLS(s.stream) })
 		}
 	}
-	n.agent.goDo(func() { tp.ServeTCP(guard.Listener(n.dialled["tcp"], n.guard())) })
-	n.agent.goDo(func() { tp.ServeTLS(guard.Listener(n.dialled["tls"], n.guard())) })
+	n.agent.goDo(func() { tp.ServeTCP(n.dialled["tcp"]) })
+	n.agent.goDo(func() { tp.ServeTLS(n.dialled["tls"]) })
 }
 
 func (n *network) close() {
@@ -211,39 +216,19 @@ func (n *network) arrived(m gosip.Message) {
 	}
 }
 
-// cameFrom is the hop that a received message came over.
-func (n *network) cameFrom(m gosip.Message) hop {
-	h := hop{network: strings.ToLower(m.Transport()), addr: sourceOf(m)}
-	if h.reliable() {
-		if c := n.agent.tp.Pool(h.network).Get(m.Source()); c != nil {
-			h.local, _, _ = net.SplitHostPort(c.LocalAddr().String())
-			c.TryClose()
-		}
-		return h
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if e := n.peers[m.Source()]; e != nil {
-		if s := e.Value.(*peer).socket; !s.addr.Addr().IsUnspecified() {
-			h.local = s.addr.Addr().String()
-		}
-	}
-	return h
+// stamp is what the guard noted about how a request came.
+func (n *network) stamp(req *gosip.Request) guard.Arrival {
+	a, _ := guard.ParseArrival(n.secret, header(req, guard.ArrivalHeader))
+	return a
 }
 
-// verified is the name in the certificate by which the far end of a TLS connection proved itself; empty if it did not.
-func (n *network) verified(m gosip.Message) string {
-	n.mu.Lock()
-	c := n.certs[m.Source()]
-	n.mu.Unlock()
-	if c == nil || m.Transport() != "TLS" {
-		return ""
+// cameFrom is the hop that a request came over.
+func (n *network) cameFrom(req *gosip.Request) hop {
+	h := hop{network: strings.ToLower(req.Transport()), addr: sourceOf(req)}
+	if local := n.stamp(req).Local.Addr(); local.IsValid() && !local.IsUnspecified() {
+		h.local = local.String()
 	}
-	st := c.ConnectionState()
-	if len(st.VerifiedChains) == 0 || len(st.PeerCertificates) == 0 {
-		return ""
-	}
-	return st.PeerCertificates[0].Subject.CommonName
+	return h
 }
 
 // udpSocket is the listener to send from to addr, nil if there is none of that family.
@@ -319,20 +304,14 @@ func (n *network) connect(ctx context.Context, h hop) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", h.addr.String())
-	if err != nil {
+	var conf *tls.Config
+	if h.network == "tls" {
+		conf = n.clientTLS(h)
+	}
+	if err := n.dialled[h.network].Dial(ctx, h.addr.String(), conf); err != nil {
 		return fmt.Errorf("sip: %s %s: %w", h.network, h.addr, err)
 	}
-	if h.network == "tls" {
-		t := tls.Client(c, n.clientTLS(h))
-		if err := t.HandshakeContext(ctx); err != nil {
-			c.Close()
-			return fmt.Errorf("sip: tls %s: %w", h.addr, err)
-		}
-		c = t
-	}
-	return n.dialled[h.network].hand(ctx, c, func() bool { return n.connected(h) })
+	return nil
 }
 
 func (n *network) connected(h hop) bool {
@@ -392,105 +371,4 @@ func unmapped(addr string) string {
 		return addr
 	}
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()).String()
-}
-
-// dialled gives connections that we made to sipgo as if they had been accepted: they then pass the guard as well, and we
-// know how dialling failed.
-type dialled struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func newDialled() *dialled {
-	return &dialled{conns: make(chan net.Conn), done: make(chan struct{})}
-}
-
-// Accept implements net.Listener.
-func (d *dialled) Accept() (net.Conn, error) {
-	select {
-	case c := <-d.conns:
-		return c, nil
-	case <-d.done:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (d *dialled) Close() error {
-	d.once.Do(func() { close(d.done) })
-	return nil
-}
-
-// Addr implements net.Listener. It has no address of its own.
-func (d *dialled) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4zero, Port: 1} }
-
-// hand passes c on and returns when taken says that it can be used.
-func (d *dialled) hand(ctx context.Context, c net.Conn, taken func() bool) error {
-	select {
-	case d.conns <- c:
-	case <-d.done:
-		c.Close()
-		return ErrEnded
-	}
-	poll := time.NewTicker(time.Millisecond)
-	defer poll.Stop()
-	for !taken() {
-		select {
-		case <-poll.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-// certified is a TLS listener that knows who is at the other end.
-type certified struct {
-	net.Listener
-	network *network
-}
-
-// Accept returns before the handshake, which the first Read does within dialTimeout.
-func (l *certified) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	t := &certifiedConn{Conn: tls.Server(c, l.network.agent.cfg.TLS), network: l.network, remote: c.RemoteAddr().String()}
-	l.network.mu.Lock()
-	l.network.certs[t.remote] = t.Conn
-	l.network.mu.Unlock()
-	return t, nil
-}
-
-type certifiedConn struct {
-	*tls.Conn
-	network *network
-	remote  string
-	shake   sync.Once
-	err     error
-}
-
-// Read does the handshake first.
-func (c *certifiedConn) Read(b []byte) (int, error) {
-	c.shake.Do(func() {
-		ctx, cancel := context.WithTimeout(c.network.agent.life, dialTimeout)
-		defer cancel()
-		c.err = c.Conn.HandshakeContext(ctx)
-	})
-	if c.err != nil {
-		return 0, c.err
-	}
-	return c.Conn.Read(b)
-}
-
-// Close forgets who it was.
-func (c *certifiedConn) Close() error {
-	c.network.mu.Lock()
-	if c.network.certs[c.remote] == c.Conn {
-		delete(c.network.certs, c.remote)
-	}
-	c.network.mu.Unlock()
-	return c.Conn.Close()
 }

@@ -69,6 +69,7 @@ func (m *media) open(peer hop) error {
 		Poller:  m.agent.cfg.Poller,
 		Codecs:  m.agent.cfg.Codecs,
 		CNAME:   token(8),
+		Jitter:  m.agent.cfg.JitterTarget,
 		Now:     m.agent.cfg.Now,
 	})
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 
 	"parley/audio"
 	"parley/sip/route"
-	"parley/sip/sdp"
 )
 
 // Dial is what to call, and as whom.
@@ -27,7 +26,7 @@ type Dial struct {
 	Focus    bool          // Contact bears isfocus: this end is a conference
 	NoAnswer time.Duration // 0: Timers.NoAnswer
 	Codecs   []audio.Codec // nil: Config.Codecs
-	SRTP     *sdp.Policy   // nil: Config.SRTP
+	SRTP     *SRTPPolicy   // nil: Config.SRTP
 }
 
 // uac is the part of a Call that only an outgoing one has.

@@ -11,6 +11,7 @@ import (
 
 	gosip "github.com/emiago/sipgo/sip"
 
+	"parley/sip/guard"
 	"parley/sip/sdp"
 )
 
@@ -156,12 +157,15 @@ func mergeKey(req *gosip.Request) string {
 	return req.CallID().Value() + "\x00" + tag + "\x00" + strconv.Itoa(int(req.CSeq().SeqNo))
 }
 
+// private headers are not shown to the program.
+var private = map[string]bool{"authorization": true, "proxy-authorization": true, canonical(guard.ArrivalHeader): true}
+
 // headersOf keeps what Call.Header may be asked for: at most 64 of at most maxHeader bytes.
 func headersOf(req *gosip.Request) map[string]string {
 	m := make(map[string]string)
 	for _, h := range req.Headers() {
 		name := canonical(h.Name())
-		if _, twice := m[name]; twice || len(m) >= 64 || name == "authorization" || name == "proxy-authorization" {
+		if _, twice := m[name]; twice || len(m) >= 64 || private[name] {
 			continue
 		}
 		m[name] = clean(h.Value(), maxHeader)
