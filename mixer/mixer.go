@@ -110,6 +110,7 @@ func New(c Config) *Mixer {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	m := &Mixer{config: c, gone: make(chan PortID, 64), build: newBuild()}
+	m.tick.n = firstTick - 1
 	m.rebuild()
 	return m
 }
@@ -133,7 +134,7 @@ func (m *Mixer) Add(p Port) error {
 			return err
 		}
 		n.format, n.rate, n.own = f, ri, s
-		n.cur, n.hold = s, s.hold
+		n.cur = s
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

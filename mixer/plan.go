@@ -81,6 +81,7 @@ type build struct {
 // record is what build remembers of a class from one plan to the next.
 type record struct {
 	class   *class
+	rates   [rateCount]bool // of the sources that it has, or had: their sound has to end, too
 	convert [rateCount][rateCount]*audio.Resampler
 	streams map[audio.Format]*stream
 }
@@ -284,7 +285,7 @@ func (b *build) inherit(groups []group) {
 		}
 		g.record = &record{class: &class{}, streams: map[audio.Format]*stream{}}
 		if best != nil {
-			g.record.class.parent = best.class
+			g.record.class.parent, g.record.rates = best.class, best.rates
 		}
 	}
 }
@@ -295,9 +296,8 @@ func (b *build) seat(p *plan, g *group, newStream func(audio.Format) (*stream, e
 	b.classes[g.key] = r
 	n := int32(len(p.classes))
 	e := entry{class: r.class, sources: sourcesOf(g.listeners[0])}
-	var from [rateCount]bool
 	for _, s := range e.sources {
-		from[s.rate] = true
+		r.rates[s.rate] = true
 		p.sources[s.slot].classes = append(p.sources[s.slot].classes, n)
 	}
 	streams := map[audio.Format]*stream{}
@@ -325,7 +325,7 @@ func (b *build) seat(p *plan, g *group, newStream func(audio.Format) (*stream, e
 		p.seats = append(p.seats, s)
 	}
 	r.streams = streams
-	r.converters(from, e.wanted)
+	r.converters(e.wanted)
 	e.convert = r.convert
 	for _, st := range streams {
 		if st != nil {
@@ -350,10 +350,10 @@ func sourcesOf(l listener) []*port {
 }
 
 // converters sees to it that there is a resampler for each pair of rates that is needed, and keeps those there are.
-func (r *record) converters(from, to [rateCount]bool) {
+func (r *record) converters(to [rateCount]bool) {
 	for i := range rates {
 		for j := range rates {
-			if i == j || !from[i] || !to[j] || r.convert[i][j] != nil {
+			if i == j || !r.rates[i] || !to[j] || r.convert[i][j] != nil {
 				continue
 			}
 			r.convert[i][j], _ = audio.NewResampler(rates[i], rates[j]) // the rates are ours: it cannot fail

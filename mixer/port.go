@@ -49,7 +49,6 @@ type speaking struct {
 type hearing struct {
 	cur     *stream // whose packets it is sent
 	own     *stream
-	hold    int
 	equal   int    // packets of its own in a row that were the same as the shared ones
 	class   *class // what it heard last
 	end     int16  // the last sample of the last frame that was made for it alone

@@ -6,10 +6,6 @@ import (
 	"parley/audio"
 )
 
-// settle is how long a listener who has been encoded alone is sent its own packets on top, with the same sound as the shared
-// ones, before it is given those: in that time the two encoders come together, and the far end hears no seam.
-const settle = 200 // ms
-
 // stream is one encoder with the sound that it is about to encode. It belongs to the tick.
 type stream struct {
 	format audio.Format
@@ -19,16 +15,14 @@ type stream struct {
 	done   int        // which of the two was encoded last
 	packet [audio.MaxPacket]byte
 	size   int
-	hold   int // packets in settle
 
-	limit audio.Limiter // of a stream that is not shared
-	using bool          // somebody is sent the packet that is being filled
-	used  bool          // somebody was sent the one before
-	from  *stream       // the stream that this one was copied from in this tick
+	using bool    // somebody is sent the packet that is being filled
+	used  bool    // somebody was sent the one before
+	from  *stream // the stream that this one was copied from in this tick
 }
 
 func newStream(f audio.Format, enc audio.Encoder) *stream {
-	s := &stream{format: f, enc: enc, hold: max(1, settle/f.Ptime)}
+	s := &stream{format: f, enc: enc}
 	s.pcm[0], s.pcm[1] = make([]int16, f.PacketSamples()), make([]int16, f.PacketSamples())
 	return s
 }

@@ -6,15 +6,26 @@ import (
 	"parley/audio"
 )
 
-// crowd is how many listeners may settle at a time. When more come over at once, the rest takes the shared packets as they are.
-const crowd = 16
+const (
+	// alike is how many packets of its own in a row must be the same as the shared ones before a listener that has been
+	// encoded alone is given the shared ones: until then the far end's decoder would be in another state than the shared
+	// packets are made for, which is heard as a seam. It takes one or two packets with codecs without memory, and
+	// the next pause in the sound with the others.
+	alike = 2
+	// crowd is how many listeners may wait for that at a time. When more come over at once, the rest is given the shared packets
+	// as they are, because encoding for each costs more than a seam.
+	crowd = 16
+	// firstTick begins a packet of any ptime. It is not 0, which means never.
+	firstTick = 60
+)
 
 // ticker is the state of the tick.
 type ticker struct {
 	plan     *plan
-	n        uint64 // number of this tick, from 1
+	n        uint64 // number of this tick, from firstTick
 	gone     int    // sources that have ended and were not reported yet
-	settling int    // listeners that were encoded alone though they contributed nothing, in the last tick
+	mix      [audio.FrameSamples]int32
+	settling int // listeners that were encoded alone though they contributed nothing, in the last tick
 }
 
 // Tick is one step of 10 ms: everything is read, mixed and handed out. It belongs to one goroutine (Run's, if that runs), does
@@ -202,16 +213,29 @@ func (t *ticker) apart(s *seat, c *class, f form, out []int16, limit *audio.Limi
 		copy(out, c.frame[s.rate][:len(out)])
 		*limit = c.limit[s.rate]
 	} else {
-		var sum [audio.FrameSamples]int32
-		mix := sum[:len(out)]
-		copy(mix, c.mix[s.rate])
-		s.addTo(mix, f, -1)
+		mix := t.less(s, c.mix[s.rate], f)
 		if s.moved {
 			ramp(mix, s.jump-mix[0])
 		}
 		limit.Apply(mix, out)
 	}
 	s.alone, s.end = true, out[len(out)-1]
+}
+
+// less is sum (nil: silence) without s's own sound.
+func (t *ticker) less(s *seat, sum []int32, f form) []int32 {
+	mix := t.mix[:frameLen(s.rate)]
+	if f == full && sum != nil { // the usual case, in one pass
+		sum, own := sum[:len(mix)], s.speaking.frame[:len(mix)]
+		for i := range mix {
+			mix[i] = sum[i] - int32(own[i])
+		}
+		return mix
+	}
+	clear(mix)
+	copy(mix, sum)
+	s.addTo(mix, f, -1)
+	return mix
 }
 
 // packet serves a PacketSink and tells whether that was encoded alone only to settle.
@@ -230,7 +254,7 @@ func (t *ticker) packet(s *seat, c *class, f form) bool {
 			s.leave(k)
 		}
 	case must:
-		s.hold, s.equal = s.own.hold, 0
+		s.equal = 0
 	case k == 0:
 		t.rejoin(s)
 	}
@@ -245,17 +269,19 @@ func (t *ticker) packet(s *seat, c *class, f form) bool {
 // leave goes from the shared stream to the port's own one, in the middle of a packet if need be.
 func (s *seat) leave(k int) {
 	s.own.follow(s.cur, k)
-	s.cur, s.hold, s.equal = s.own, s.own.hold, 0
+	s.cur, s.equal = s.own, 0
 }
 
 // rejoin goes from the port's own stream to the shared one at the beginning of a packet: at once if nobody else is sent that
 // one, else when the two encoders have come together.
 func (t *ticker) rejoin(s *seat) {
-	s.hold--
 	switch {
 	case !s.shared.used && !s.shared.using:
 		s.shared.follow(s.own, 0)
-	case s.hold > 0 && s.equal < 2 && t.settling <= crowd:
+	case s.equal >= alike:
+	case t.settling > crowd:
+		t.settling--
+	default:
 		return
 	}
 	s.cur, s.shared.using = s.shared, true

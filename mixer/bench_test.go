@@ -1,0 +1,101 @@
+package mixer
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"parley/audio"
+	"parley/audio/g711"
+	"parley/audio/opus"
+)
+
+// loop is a source that plays the same 0.2 s of speech-coloured noise again and again.
+type loop struct {
+	frames *[20]audio.Frame
+	n      int
+}
+
+func newLoop(seed uint64, amplitude float64) *loop {
+	l := &loop{frames: new([20]audio.Frame)}
+	r := rand.New(rand.NewPCG(seed, 1))
+	v := 0.0
+	for i := range l.frames {
+		for j := range l.frames[i] {
+			v = 0.7*v + r.NormFloat64()*amplitude*0.3
+			l.frames[i][j] = int16(max(-32000, min(32000, v)))
+		}
+	}
+	return l
+}
+
+func (l *loop) ReadFrame(rate int, f *audio.Frame) audio.Status {
+	l.n = (l.n + 1) % len(l.frames)
+	copy(f[:rate/100], l.frames[l.n][:])
+	return audio.Active
+}
+
+// void takes everything and keeps nothing.
+type void struct{ f audio.Format }
+
+func (v *void) Format() audio.Format             { return v.f }
+func (v *void) WritePacket(audio.Format, []byte) {}
+func (v *void) WriteFrame(*audio.Frame)          {}
+
+// hall makes an open room of n ports of which the first talkers talk; codec nil means frames at 48 kHz.
+func hall(tb testing.TB, n, talkers int, codec audio.Codec) *Mixer {
+	m := New(Config{Codecs: []audio.Codec{codec}[:min(1, boolInt(codec != nil))]})
+	noise := newLoop(0, 20) // -64 dBFS; one for all, as decoders have no library of sound to read from memory
+	var ids []PortID
+	for i := range n {
+		source := &loop{frames: noise.frames, n: i % 20}
+		if i < talkers {
+			source = newLoop(uint64(i+1), 3000)
+		}
+		p := Port{ID: PortID(i + 1), Source: source}
+		if codec == nil {
+			p.Frames = &void{}
+		} else {
+			p.Packets = &void{f: codec.Format()}
+		}
+		add(tb, m, p)
+		ids = append(ids, p.ID)
+	}
+	m.SetHearing(everyone(ids...))
+	ticks(m, 300) // the gates know their noise, the listeners have settled
+	return m
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+var kinds = []struct {
+	name  string
+	codec func() audio.Codec
+}{
+	{"frames48k", func() audio.Codec { return nil }},
+	{"PCMU", g711.PCMU},
+	{"opus", func() audio.Codec { return opus.New(opus.Options{}) }},
+}
+
+// BenchmarkTick is one tick of an open room with 4 talkers and low noise from all others.
+func BenchmarkTick(b *testing.B) {
+	for _, k := range kinds {
+		for _, n := range []int{10, 30, 100, 300} {
+			b.Run(fmt.Sprintf("%s/ports=%d", k.name, n), func(b *testing.B) {
+				m := hall(b, n, 4, k.codec())
+				now := time.Unix(0, 0)
+				b.ReportAllocs()
+				for b.Loop() {
+					m.Tick(now)
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/port")
+			})
+		}
+	}
+}
