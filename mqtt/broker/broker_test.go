@@ -258,10 +258,8 @@ func TestLengthIsNotAllocated(t *testing.T) {
 	defer c.Close()
 	g := newGuarded(c, Limits{}.withDefaults())
 	g.greeted = true
-	go func() {
-		other.Write([]byte{0x30, 0xff, 0xff, 0xff, 0x7f})
-		other.Close()
-	}()
+	defer other.Close()
+	go other.Write([]byte{0x30, 0xff, 0xff, 0xff, 0x7f})
 	if _, err := g.Read(make([]byte, 10)); !errors.Is(err, ErrRefused) {
 		t.Errorf("got %v", err)
 	}
