@@ -39,6 +39,7 @@ type Rule struct {
 	Strip    int      // digits taken from the front
 	Prepend  string   // digits put in front after that
 	Gateways []string // names, in the order of trial: the next one on 503 or time-out
+	Identity string   // whose name such calls bear when the caller asks for none (XXX:YYY); may be empty
 }
 
 // Config is a table before it is checked.
@@ -172,23 +173,24 @@ func (t *Table) Find(dialled string) (Target, error) {
 	case t.contact != nil && t.contact(number):
 		return Target{Kind: ToContact, Number: number, Identity: identity}, nil
 	}
-	hops, err := t.Outside(number)
+	return t.outside(number, identity)
+}
+
+// outside finds the rule for a number that leaves the box.
+func (t *Table) outside(number, identity string) (Target, error) {
+	i := slices.IndexFunc(t.rules, func(r Rule) bool { return strings.HasPrefix(number, r.Prefix) })
+	if i < 0 {
+		return Target{}, ErrNotFound
+	}
+	r := t.rules[i]
+	hops, err := r.hops(t, number)
 	if err != nil {
 		return Target{}, err
 	}
-	return Target{Kind: ToGateway, Number: number, Identity: identity, Hops: hops}, nil
+	return Target{Kind: ToGateway, Number: number, Identity: cmp.Or(identity, r.Identity), Hops: hops}, nil
 }
 
-// Outside is Find for a call that is to leave the box whatever is known here.
-func (t *Table) Outside(number string) ([]Hop, error) {
-	if !dialable(number) {
-		return nil, ErrMalformed
-	}
-	i := slices.IndexFunc(t.rules, func(r Rule) bool { return strings.HasPrefix(number, r.Prefix) })
-	if i < 0 {
-		return nil, ErrNotFound
-	}
-	r := t.rules[i]
+func (r Rule) hops(t *Table, number string) ([]Hop, error) {
 	if r.Deny {
 		return nil, ErrDenied
 	}

@@ -315,3 +315,18 @@ func TestFailover(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
+
+func TestARulesIdentityStandsUnlessTheCallerAsksForAnother(t *testing.T) {
+	table, err := New(Config{
+		Gateways: []Gateway{{Name: "pbx", URI: "sip:pbx.example.com"}},
+		Rules:    []Rule{{Prefix: "0", Gateways: []string{"pbx"}, Identity: "8000"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dialled, want := range map[string]string{"0123": "8000", "0123:77": "77"} {
+		if got, err := table.Find(dialled); err != nil || got.Identity != want {
+			t.Errorf("%s bears %q (%v), want %q", dialled, got.Identity, err, want)
+		}
+	}
+}
