@@ -3,9 +3,11 @@ package audio
 import "math"
 
 // The limiter's numbers. Below limitKnee (-3 dBFS) it changes no sample. Above it a smooth curve bends towards full scale,
-// which it never reaches: a peak of 0 dBFS comes out at -1.4. What would be louder still is turned down before the curve.
+// which it never reaches. What exceeds limitTop (-1.8 dBFS) is turned down to that before the curve, so that the curve itself
+// has little to do but for the first moment of a loud passage.
 const (
 	limitKnee    = 23197
+	limitTop     = 26500
 	limitFull    = math.MaxInt16
 	limitBlocks  = 8      // of a frame: 1.25 ms each
 	limitRelease = 0.0083 // share of the reduction that is given back per block: 150 ms
@@ -63,17 +65,17 @@ func (l *Limiter) reduce(in []int32, out []int16) {
 	l.cut = 1 - gain
 }
 
-// allowedGain is the gain at which block stays within full scale.
+// allowedGain is the gain at which block stays below limitTop.
 func allowedGain(block []int32) float32 {
 	var lo, hi int32
 	for _, v := range block {
 		lo, hi = min(lo, v), max(hi, v)
 	}
 	top := max(int64(hi), -int64(lo))
-	if top <= limitFull {
+	if top <= limitTop {
 		return 1
 	}
-	return float32(limitFull) / float32(top)
+	return limitTop / float32(top)
 }
 
 // bend is the curve: straight up to the knee, then towards full scale, without a corner.
