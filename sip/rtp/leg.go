@@ -57,8 +57,9 @@ type Leg struct {
 	rep    reports
 	stats  Stats
 
-	ssrc atomic.Uint32
-	pub  struct {
+	ssrc   atomic.Uint32
+	closed atomic.Bool
+	pub    struct {
 		sync.Mutex // held for a copy; the tick tries, and publishes the next time if a reader is in
 		Stats
 	}
@@ -110,10 +111,13 @@ func NewLeg(c LegConfig) (*Leg, error) {
 }
 
 // Configure sets what is sent and received, from the tick's next call on. What does not change goes on undisturbed: the
-// decoder, the SRTP counters, the stream. ErrParams: nothing has changed.
+// decoder, the SRTP counters, the stream. ErrParams, ErrClosed: nothing has changed.
 func (l *Leg) Configure(p Params) error {
 	l.conf1.Lock()
 	defer l.conf1.Unlock()
+	if l.closed.Load() {
+		return ErrClosed
+	}
 	n := &params{Params: p}
 	if err := l.check(n); err != nil {
 		return err
@@ -203,6 +207,9 @@ func (l *Leg) adopt() bool {
 	}
 	old := l.cur
 	l.cur = n
+	if n.EventPT < 0 || !n.Send {
+		l.hush()
+	}
 	if old == nil || old.decoder != n.decoder || old.Receive && !n.Receive {
 		l.buffer.Reset(n.Format.ClockRate)
 		l.play.clear()
@@ -223,9 +230,6 @@ func (l *Leg) adopt() bool {
 	if old.sealer != n.sealer && l.out.rolled {
 		// Whether a new key sets the roll-over count back is understood in two ways; a new stream has it at zero for all.
 		l.restream()
-	}
-	if n.EventPT < 0 || !n.Send {
-		l.hush()
 	}
 	return true
 }
@@ -292,6 +296,7 @@ func (l *Leg) Close() {
 		return
 	}
 	l.done = true
+	l.closed.Store(true)
 	if l.cur != nil && (l.out.any || l.rep.any) {
 		l.sendReport(l.conf.Now(), true)
 	}
