@@ -3,6 +3,7 @@
 package sip
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -16,7 +17,7 @@ import (
 // Dial is what to call, and as whom.
 type Dial struct {
 	To       string        // a number, "XXX:YYY" (number and identity), or a SIP URI
-	From     string        // our number or name; empty: the identity in To, else the upstream's user, else "parley"
+	From     string        // our number or name, unless To or its route gives an identity; empty: the upstream's user, else "parley"
 	Name     string        // display name
 	Outbound string        // proxy as a SIP URI, for a To that is a URI
 	Hops     []route.Hop   // where to send it, instead of looking To up
@@ -55,9 +56,7 @@ func (a *Agent) Dial(d Dial) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.From == "" {
-		d.From = identity
-	}
+	d.From = cmp.Or(identity, d.From)
 	c := a.newCall(Out, dialogKey{call: token(16), tag: token(12)})
 	c.number, c.from, c.target, c.name = d.To, d.From, d.To, d.Name
 	c.focus = d.Focus
