@@ -8,8 +8,6 @@ import (
 	"fmt"
 
 	"parley/audio"
-
-	lib "github.com/gotranspile/g722"
 )
 
 var (
@@ -45,35 +43,39 @@ func (c codec) NewEncoder(f audio.Format) (audio.Encoder, error) {
 	if err := c.check(f); err != nil {
 		return nil, err
 	}
-	return &encoder{lib: *lib.NewEncoder(lib.Rate64000, 0)}, nil
+	return &encoder{newState()}, nil
 }
 
 func (c codec) NewDecoder(f audio.Format) (audio.Decoder, error) {
 	if err := c.check(f); err != nil {
 		return nil, err
 	}
-	return &decoder{lib: *lib.NewDecoder(lib.Rate64000, 0), conceal: audio.NewConcealer(rate)}, nil
+	return &decoder{state: newState(), conceal: audio.NewConcealer(rate)}, nil
 }
 
-type encoder struct{ lib lib.Encoder }
+type encoder struct{ state }
 
 // Encode takes an even number of samples: two make one byte.
 func (e *encoder) Encode(pcm []int16, packet []byte) (int, error) {
-	if len(pcm)%2 != 0 || len(packet) < len(pcm)/2 {
+	n := len(pcm) / 2
+	if len(pcm)%2 != 0 || len(packet) < n {
 		return 0, ErrLong
 	}
-	return e.lib.Encode(packet, pcm), nil
+	for i := range n {
+		packet[i] = e.encode(pcm[2*i], pcm[2*i+1])
+	}
+	return n, nil
 }
 
 // Follow copies the state of prev, so that the next packet is the one that prev would have made.
-func (e *encoder) Follow(prev audio.Encoder, last []int16) {
+func (e *encoder) Follow(prev audio.Encoder, _ []int16) {
 	if p, ok := prev.(*encoder); ok {
-		e.lib = p.lib
+		e.state = p.state
 	}
 }
 
 type decoder struct {
-	lib     lib.Decoder
+	state
 	conceal *audio.Concealer
 }
 
@@ -84,11 +86,13 @@ func (d *decoder) Decode(packet []byte, pcm []int16) (int, error) {
 	if 2*len(packet) > len(pcm) {
 		return 0, ErrLong
 	}
-	n := d.lib.Decode(pcm, packet)
-	d.conceal.Good(pcm[:n])
-	return n, nil
+	for i, code := range packet {
+		pcm[2*i], pcm[2*i+1] = d.decode(code)
+	}
+	d.conceal.Good(pcm[:2*len(packet)])
+	return 2 * len(packet), nil
 }
 
-func (d *decoder) Recover(_ []byte, pcm []int16) { d.conceal.Lost(pcm) }
+func (d *decoder) Recover(_ []byte, pcm []int16) { d.Conceal(pcm) }
 
 func (d *decoder) Conceal(pcm []int16) { d.conceal.Lost(pcm) }
