@@ -11,14 +11,8 @@ func (c *core) answer(t text, f *fault, p peer) []byte {
 	var b strings.Builder
 	b.WriteString("SIP/2.0 " + strconv.Itoa(f.code) + " " + f.reason + "\r\n")
 	line := func(name, value string) { b.WriteString(name + ": " + clean(value) + "\r\n") }
-	for i, raw := range t.list("Via") {
-		if v, err := parseVia(raw); err == nil {
-			if i == 0 {
-				v = c.received(v, p)
-			}
-			raw = v.String()
-		}
-		line("Via", raw)
+	for _, v := range c.vias(t, p) {
+		line("Via", v)
 	}
 	for _, name := range []string{"From", "To", "Call-ID", "CSeq"} {
 		vs := t.all(name)
@@ -36,6 +30,15 @@ func (c *core) answer(t text, f *fault, p peer) []byte {
 	}
 	b.WriteString("Content-Length: 0\r\n\r\n")
 	return []byte(b.String())
+}
+
+// vias is the list to be given back; one that cannot be read goes back line by line as it came.
+func (c *core) vias(t text, p peer) []string {
+	list, err := parseVias(t)
+	if err == nil {
+		return c.echo(list, p)
+	}
+	return t.all("Via")
 }
 
 func tagged(to string) bool {

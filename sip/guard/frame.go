@@ -31,7 +31,7 @@ const (
 // whose head could be read, t and body are what it consists of.
 func (f *framer) next(quiet bool) (k piece, t text, body []byte, why *fault) {
 	if !f.whole {
-		if k, why := f.cutHead(); k != entire {
+		if k, why := f.cutHead(quiet); k != entire {
 			return k, f.head, nil, why
 		}
 	}
@@ -57,7 +57,7 @@ func (f *framer) next(quiet bool) (k piece, t text, body []byte, why *fault) {
 }
 
 // cutHead looks for the end of the head, and what the body's length is to be.
-func (f *framer) cutHead() (piece, *fault) {
+func (f *framer) cutHead(quiet bool) (piece, *fault) {
 	for len(f.in) > 0 && (f.in[0] == '\r' || f.in[0] == '\n') {
 		switch {
 		case bytes.HasPrefix(f.in, crlfcrlf):
@@ -80,8 +80,9 @@ func (f *framer) cutHead() (piece, *fault) {
 	i := bytes.Index(f.in[from:], crlfcrlf)
 	if i < 0 {
 		f.scanned = len(f.in)
-		if len(f.in) > maxHead {
-			return broken, nil
+		if len(f.in) > maxHead || quiet && len(f.in) > 0 {
+			f.head = lex(f.in[:min(len(f.in), maxHead)])
+			return broken, bad("No End of Headers")
 		}
 		return more, nil
 	}

@@ -35,11 +35,10 @@ func parseStart(s string) (startLine, bool) {
 		code, reason, _ := strings.Cut(rest, " ")
 		l.version, l.reason = strings.ToUpper(version), clean(reason)
 		n, err := strconv.Atoi(code)
-		if !ok || err != nil || len(code) != 3 {
-			return l, false
+		if err == nil && len(code) == 3 {
+			l.code = n // otherwise none that there is
 		}
-		l.code = n
-		return l, true
+		return l, ok && whole(code, isDigit)
 	}
 	trimmed := strings.TrimRight(s, " \t")
 	i := strings.LastIndexByte(trimmed, ' ')

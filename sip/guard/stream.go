@@ -211,16 +211,17 @@ func (c *conn) say(v verdict) {
 	}
 }
 
-// part ends the stream in a way that lets the peer read what was said: closing with unread input would reset it.
+// part ends the stream. It waits a little, so that answers which are still being made get out and the peer reads them:
+// closing with unread input would reset the connection.
 func (c *conn) part() {
-	if c.err == nil {
-		if h, ok := c.Conn.(interface{ CloseWrite() error }); ok && h.CloseWrite() == nil {
-			_ = c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
-			_, _ = io.Copy(io.Discard, io.LimitReader(c.Conn, 1<<18))
-		}
-		c.err = io.EOF
-	}
 	c.framer.drop(len(c.framer.in))
+	if c.err != nil {
+		return
+	}
+	c.err = io.EOF
+	if c.Conn.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(c.Conn, 1<<18))
+	}
 }
 
 // Write sends what sipgo wrote, with the peer's own Via list. sipgo writes a message in one piece.

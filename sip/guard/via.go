@@ -66,17 +66,18 @@ func (c *core) insideVia(t text, list []via, number, uri string, p peer) string 
 		q, _ := find(a.params, "tag")
 		tag = q.value
 	}
-	branch, _ := find(top.params, "branch")
-	id := []string{p.network, p.remote.Addr().String(), top.host, top.port, branch.value, callID, tag, number}
-	if !strings.HasPrefix(strings.ToLower(branch.value), strings.ToLower(magic)) || len(branch.value) == len(magic) {
-		id = append(id, uri)
+	to, _ := t.one("To")
+	if a, err := parseAddress(to); err == nil {
+		to = a.uri // without the tag that an ACK has and its INVITE has not
 	}
+	branch, _ := find(top.params, "branch")
+	id := []string{p.network, p.remote.Addr().String(), top.host, top.port, branch.value, callID, tag, number, uri, to}
 	h := sha256.New()
 	for _, s := range id {
 		h.Write([]byte(strconv.Itoa(len(s)) + ":" + s))
 	}
-	to := netip.AddrPortFrom(p.remote.Addr(), c.port(top, p.remote)).String()
-	return "SIP/2.0/" + p.network + " " + to +
+	sentBy := netip.AddrPortFrom(p.remote.Addr(), c.port(top, p.remote)).String()
+	return "SIP/2.0/" + p.network + " " + sentBy +
 		";branch=" + inside + hex.EncodeToString(h.Sum(nil)[:16]) +
 		";" + listParam + "=" + base64.RawURLEncoding.EncodeToString([]byte(strings.Join(c.echo(list, p), "\n")))
 }
