@@ -34,6 +34,7 @@ type conn struct {
 	unread  []byte // what the library has not taken of packet
 	greeted bool   // CONNACK has come
 	left    atomic.Bool
+	fault   atomic.Pointer[error] // what the broker said wrong
 }
 
 func guard(c net.Conn, longest int) *conn {
@@ -86,6 +87,9 @@ func (c *conn) fill() error {
 		return err
 	}
 	length, header, err := c.length(first)
+	if errors.Is(err, ErrPacketTooLong) || errors.Is(err, ErrBadPacket) {
+		c.fault.Store(&err)
+	}
 	if err != nil {
 		return err
 	}
@@ -100,6 +104,7 @@ func (c *conn) fill() error {
 		return err
 	}
 	if err := c.checkPacket(first, c.packet[len(header):]); err != nil {
+		c.fault.Store(&err)
 		return err
 	}
 	c.unread = c.packet

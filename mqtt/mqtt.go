@@ -95,6 +95,7 @@ type Config struct {
 const (
 	dialTimeout  = 5 * time.Second  // TCP and TLS
 	writeTimeout = 5 * time.Second  // of each packet
+	handTimeout  = 3 * time.Second  // until the library takes a packet: so long it may not notice that the connection is lost
 	ackTimeout   = 10 * time.Second // of each message and subscription
 	flushTimeout = 2 * time.Second  // for what is still to be told at the end
 	window       = 32               // messages on their way at once

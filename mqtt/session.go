@@ -42,6 +42,16 @@ func (c *Client) session(ctx context.Context, n uint64) error {
 			return fmt.Errorf("will: %w", err)
 		}
 	}
+	err := s.connected(ctx)
+	if c := s.conn.Load(); c != nil && c.fault.Load() != nil {
+		// The library's own words for it are many.
+		err = *c.fault.Load()
+	}
+	return err
+}
+
+func (s *session) connected(ctx context.Context) error {
+	c := s.c
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
@@ -87,7 +97,7 @@ func (s *session) options(ctx context.Context) *paho.ClientOptions {
 		SetProtocolVersion(4).SetCleanSession(true).
 		SetAutoReconnect(false).SetConnectRetry(false).SetResumeSubs(false).
 		SetKeepAlive(c.cfg.KeepAlive).SetPingTimeout(c.cfg.KeepAlive / 2).
-		SetConnectTimeout(dialTimeout).SetWriteTimeout(writeTimeout).
+		SetConnectTimeout(dialTimeout).SetWriteTimeout(handTimeout).
 		SetOrderMatters(true).
 		SetConnectionLostHandler(func(_ paho.Client, err error) {
 			select {
