@@ -57,7 +57,7 @@ func parseStart(s string) (startLine, bool) {
 // judge decides on a message: its lines, its body and what its framing was found to lack.
 func (c *core) judge(t text, body []byte, framing *fault, p peer) verdict {
 	start, ok := parseStart(t.start)
-	if !ok || len(t.all("Via")) == 0 {
+	if !ok || len(t.list("Via")) == 0 {
 		return verdict{reason: Garbage}
 	}
 	if start.response {
