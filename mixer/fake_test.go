@@ -140,19 +140,22 @@ func add(t testing.TB, m *Mixer, ports ...Port) {
 	}
 }
 
-// babble is speech-like sound: voiced syllables of a gliding pitch, with pauses or without, the same at any rate.
-func babble(rate int, pitch, amplitude float64, pauses bool) func(n int, pcm []int16) audio.Status {
+// babble is speech-like sound: voiced syllables of a gliding pitch, the same at any rate. Every second of them ends with a
+// pause of about so many ms, which may be 0.
+func babble(rate int, pitch, amplitude float64, pause int) func(n int, pcm []int16) audio.Status {
 	return func(n int, pcm []int16) audio.Status {
 		for i := range pcm {
 			s := float64(n*len(pcm)+i) / float64(rate)
 			phase := 2 * math.Pi * (pitch*s + 6*math.Sin(2*math.Pi*0.9*s))
 			v := 0.0
-			for h := 1.0; h <= 12; h++ {
+			for h := 1.0; h <= 6; h++ {
 				v += math.Sin(h*phase) / h
 			}
-			swell := math.Max(0, math.Sin(2*math.Pi*3.1*s)+0.4) / 1.4
-			if !pauses {
-				swell = 0.3 + 0.7*swell
+			swell := 0.3 + 0.7*math.Max(0, math.Sin(2*math.Pi*3.1*s))
+			if rest := 1 - math.Mod(s, 1) - float64(pause)/1000; rest < 0 {
+				swell = 0
+			} else if rest < 0.05 {
+				swell *= rest / 0.05
 			}
 			pcm[i] = int16(amplitude * swell * v * 0.5)
 		}

@@ -136,7 +136,7 @@ func (p *port) read(n uint64) {
 	switch p.source.ReadFrame(rates[p.rate], &p.frame) {
 	case audio.Active, audio.Late:
 		pcm := p.frame[:frameLen(p.rate)]
-		l := p.talk.measure(pcm, n)
+		l := p.talk.measure(pcm)
 		p.meter.Add(l)
 		if p.ungated {
 			p.talk.bar = 0

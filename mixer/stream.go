@@ -60,3 +60,12 @@ func (s *stream) encode() {
 func (s *stream) payload() []byte { return s.packet[:s.size] }
 
 func (s *stream) sameAs(o *stream) bool { return bytes.Equal(s.payload(), o.payload()) }
+
+// loudest is the largest magnitude in the last packet.
+func (s *stream) loudest() int16 {
+	var top int16
+	for _, v := range s.pcm[s.done] {
+		top = max(top, v, -v)
+	}
+	return top
+}

@@ -74,14 +74,12 @@ func (t *talk) open(power float64) bool {
 	return false
 }
 
-// measure is the frame's level: exact where it matters, a sample of it where there is but low noise.
-func (t *talk) measure(pcm []int16, tick uint64) audio.Level {
-	const stride = 4
+// measure is the frame's level: exact where it matters, from a part of the samples where there is but low noise.
+func (t *talk) measure(pcm []int16) audio.Level {
 	if len(pcm) < audio.FrameSamples || t.hang > 0 {
 		return audio.Measure(pcm)
 	}
-	l := audio.MeasureSome(pcm, int(tick%stride), stride)
-	if l.Power*4 < t.bar {
+	if l := audio.MeasureSome(pcm); l.Power*4 < t.bar {
 		return l
 	}
 	return audio.Measure(pcm)

@@ -9,12 +9,14 @@ import (
 const (
 	// alike is how many packets of its own in a row must be the same as the shared ones before a listener that has been
 	// encoded alone is given the shared ones: until then the far end's decoder would be in another state than the shared
-	// packets are made for, which is heard as a seam. It takes one or two packets with codecs without memory, and
-	// the next pause in the sound with the others.
+	// packets are made for, which is heard as a seam. It takes two packets with codecs without memory and mostly less than
+	// a second with Opus. Two encoders of G.722 may stay apart for as long as there is sound.
 	alike = 2
-	// crowd is how many listeners may wait for that at a time. When more come over at once, the rest is given the shared packets
-	// as they are, because encoding for each costs more than a seam.
-	crowd = 16
+	// crowd is how many listeners may wait for that at a time. What is beyond is given the shared packets as they are, in a
+	// pause of the sound, and beyond mob at once, because encoding for each costs more than a seam.
+	crowd, mob = 16, 64
+	// calm is the loudest sample of a pause: -60 dBFS.
+	calm = 32
 	// firstTick begins a packet of any ptime. It is not 0, which means never.
 	firstTick = 60
 )
@@ -279,7 +281,7 @@ func (t *ticker) rejoin(s *seat) {
 	case !s.shared.used && !s.shared.using:
 		s.shared.follow(s.own, 0)
 	case s.equal >= alike:
-	case t.settling > crowd:
+	case t.settling > mob, t.settling > crowd && s.own.loudest() <= calm:
 		t.settling--
 	default:
 		return
