@@ -38,8 +38,8 @@ func Offer(l Local, stands *Description) *Description {
 		} else {
 			used = d.Media[index].Codecs
 			m.MID = d.Media[index].MID
-			if l.SRTP == Allow { // what has been agreed on is not put in question
-				m.Proto = d.Media[index].Proto
+			if p := d.Media[index].Proto; l.SRTP != Disable || !d.Media[index].secure() {
+				m.Proto = p // what has been agreed on is not put in question
 			}
 		}
 		for i := range d.Media {
@@ -334,6 +334,9 @@ func agree(m, theirs *Media, index int) *Agreed {
 	a.Ptime = legalPtime(theirs.Ptime, m.Ptime)
 	if theirs.MaxPtime > 0 {
 		a.Ptime = min(a.Ptime, legalPtime(theirs.MaxPtime, 10))
+	}
+	if a.Codec.Name == "opus" && (a.Ptime == 30 || a.Ptime == 50) {
+		a.Ptime -= 10 // there are no Opus frames of that length (RFC 6716, 2.1.4)
 	}
 	for _, c := range theirs.Codecs {
 		if c.PayloadType == a.Codec.PayloadType {
