@@ -30,6 +30,10 @@ type Config struct {
 	Secret []byte                        // of the nonces, ≥ 16 octets; random if empty: then nonces do not outlive a restart
 	Now    func() time.Time
 
+	// Algorithms offered, best first: SHA-256, MD5. Most phones take the first one that they know, so leave SHA-256 out
+	// while there is a user of whom only the MD5 hash is kept.
+	Algorithms []string
+
 	NonceLife  time.Duration // until stale=true: 5 min
 	MaxNonces  int           // of which the counts are kept: 4096
 	MaxGuilty  int           // addresses, and users, whose failures are remembered: 4096 each
@@ -113,6 +117,9 @@ func New(cfg Config) *Gate {
 	cfg.MaxPause = cmp.Or(cfg.MaxPause, 15*time.Minute)
 	cfg.Forget = cmp.Or(cfg.Forget, time.Hour)
 	cfg.MaxCalls = cmp.Or(cfg.MaxCalls, 4)
+	if len(cfg.Algorithms) == 0 {
+		cfg.Algorithms = []string{"SHA-256", "MD5"}
+	}
 	if cfg.Users == nil {
 		cfg.Users = func(string) (HA1, bool) { return HA1{}, false }
 	}

@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -60,7 +61,7 @@ func (g *Gate) challenge(now time.Time, r Request, stale bool, reason string) Ve
 	n := g.newNonce(now, r.Source.Addr())
 	v := Verdict{Outcome: Challenged, Reason: reason}
 	realm := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(g.cfg.Realm)
-	for _, algorithm := range []string{"SHA-256", "MD5"} {
+	for _, algorithm := range g.cfg.Algorithms {
 		c := fmt.Sprintf(`Digest realm="%s", nonce="%s", algorithm=%s, qop="auth"`, realm, n, algorithm)
 		if stale {
 			c += ", stale=true"
@@ -72,7 +73,7 @@ func (g *Gate) challenge(now time.Time, r Request, stale bool, reason string) Ve
 
 // digest judges credentials. Whatever is wrong with user or password, the way through here is the same one and as long.
 func (g *Gate) digest(now time.Time, r Request, c credentials) Verdict {
-	if c.algorithm != "MD5" && c.algorithm != "SHA-256" || c.qop != "" && c.qop != "auth" {
+	if !slices.Contains(g.cfg.Algorithms, c.algorithm) || c.qop != "" && c.qop != "auth" {
 		return Verdict{Outcome: Refused, Code: 400, Reason: "unknown algorithm or qop"}
 	}
 	if !sameTarget(c.uri, r.URI) {
