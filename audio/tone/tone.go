@@ -121,7 +121,11 @@ func (v *voice) read(pcm []int16, rate int, add bool) bool {
 	if o := v.orders.Load(); o != v.done {
 		v.done, v.wanted, v.ending = o, Kind(o), true
 	}
-	if v.kind == None && !v.ending {
+	if v.ending && v.gain <= 0 {
+		v.ending = false
+		v.start(v.wanted)
+	}
+	if v.kind == None {
 		return false
 	}
 	if v.rate != rate {
