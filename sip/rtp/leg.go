@@ -241,8 +241,13 @@ func (l *Leg) restream() {
 	l.rep.packets, l.rep.bytes = 0, 0
 }
 
-// event leaves the tick through a queue; what does not fit is counted.
+// event leaves the tick through a queue; what does not fit is counted. Talk spurts fill no more than half of it, so that they
+// take no digit's place.
 func (l *Leg) event(e Event) {
+	if (e.Kind == SpurtStart || e.Kind == SpurtEnd) && len(l.events) >= eventQueue/2 {
+		l.stats.EventsLost++
+		return
+	}
 	select {
 	case l.events <- e:
 	default:

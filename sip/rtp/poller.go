@@ -2,6 +2,7 @@ package rtp
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,8 +24,8 @@ type Poller struct {
 	table atomic.Pointer[table]
 	mu    sync.Mutex // orders changes of the table
 
-	drain  sync.Mutex // the tick is inside, or Close has been; the tick never waits for it
-	closed bool
+	drain  sync.Mutex // the tick is inside, or Close; the tick never waits for it
+	closed bool       // written under both locks
 
 	// Of the tick alone.
 	now    time.Time
@@ -60,43 +61,50 @@ func (p *Poller) IgnoreKernelTime() { p.stamps = false }
 func (p *Poller) add(l *Leg) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	old := p.table.Load()
-	t := &table{legs: append([]*Leg(nil), old.legs...), gen: append([]int32(nil), old.gen...)}
-	at := 0
-	for at < len(t.legs) && t.legs[at] != nil {
-		at++
+	if p.closed {
+		return ErrClosed
 	}
-	if at == len(t.legs) {
+	old := p.table.Load()
+	t := &table{legs: slices.Clone(old.legs), gen: slices.Clone(old.gen)}
+	at := slices.Index(t.legs, nil)
+	if at < 0 {
+		at = len(t.legs)
 		t.legs, t.gen = append(t.legs, nil), append(t.gen, 0)
 	}
 	t.legs[at] = l
 	t.gen[at]++
 	t.events = make([]unix.EpollEvent, 2*len(t.legs))
-	p.table.Store(t)
 	for i, fd := range []int{l.sock.rtp, l.sock.rtcp} {
 		ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(2*at + i), Pad: t.gen[at]}
 		if err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
-			t.legs[at] = nil
+			p.forget(l)
 			return fmt.Errorf("epoll: %w", err)
 		}
 	}
+	p.table.Store(t) // events before this are for a place that is still free, and come again
 	return nil
 }
 
-// remove forgets a leg; its sockets are still open. An error means that the Poller is closed.
+// remove forgets a leg whose sockets are still open.
 func (p *Poller) remove(l *Leg) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	old := p.table.Load()
+	at := slices.Index(old.legs, l)
+	if at < 0 {
+		return
+	}
+	if !p.closed {
+		p.forget(l)
+	}
+	t := &table{legs: slices.Clone(old.legs), gen: old.gen, events: make([]unix.EpollEvent, len(old.events))}
+	t.legs[at] = nil
+	p.table.Store(t)
+}
+
+func (p *Poller) forget(l *Leg) {
 	_ = unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, l.sock.rtp, nil)
 	_ = unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, l.sock.rtcp, nil)
-	old := p.table.Load()
-	t := &table{legs: append([]*Leg(nil), old.legs...), gen: old.gen, events: make([]unix.EpollEvent, len(old.events))}
-	for i := range t.legs {
-		if t.legs[i] == l {
-			t.legs[i] = nil
-		}
-	}
-	p.table.Store(t)
 }
 
 // Drain receives what has arrived on all legs: one look at epoll, then every ready socket until it is empty or has given
@@ -156,6 +164,8 @@ func (p *Poller) arrival(d *datagram, wall time.Duration) time.Time {
 func (p *Poller) Close() {
 	p.drain.Lock()
 	defer p.drain.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if !p.closed {
 		p.closed = true
 		unix.Close(p.fd)

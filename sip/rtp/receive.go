@@ -85,7 +85,7 @@ func (l *Leg) packet(d *datagram, at time.Time) {
 	}
 	data := d.data
 	if p.in != nil {
-		if l.src.known && h.ssrc != l.src.ssrc {
+		if !l.src.known || h.ssrc != l.src.ssrc {
 			if l.play.strangers++; l.play.strangers > strangers {
 				st.WrongSSRC++
 				return

@@ -110,6 +110,7 @@ func (l *Leg) control(d *datagram, at time.Time, mux bool) {
 		}
 	}
 	st.LastRTCP = at
+	st.Goodbye = r.bye
 	if r.sr && l.src.known && r.ssrc == l.src.ssrc {
 		l.src.lsr, l.src.lsrAt = compact(r.ntp), at
 	}

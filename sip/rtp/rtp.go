@@ -130,6 +130,7 @@ type Stats struct {
 
 	First, LastPacket time.Time // arrival of valid RTP; zero: none yet
 	LastRTCP          time.Time
+	Goodbye           bool // the last RTCP packet was the far end's BYE
 
 	Level    float64 // of the last second or so of received sound, dBFS RMS
 	HasLevel bool

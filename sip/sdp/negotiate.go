@@ -162,6 +162,9 @@ func Answer(offer *Description, l Local, stands *Description) (*Description, *Ag
 		d.Media[i] = Media{Type: o.Type, Proto: o.Proto, Formats: o.Formats}
 	}
 	o := &offer.Media[index]
+	if l.Alt.IsValid() && o.Conn.IsValid() && o.Conn.Is4() == l.Alt.Addr().Is4() {
+		l.Addr = l.Alt
+	}
 	m := l.audio(o.Proto)
 	m.MID = o.MID
 	m.Codecs = []Codec{codec}

@@ -156,6 +156,9 @@ type Local struct {
 	Origin Origin
 	// Addr is our RTP port as the far end is to see it (the advertised address).
 	Addr netip.AddrPort
+	// Alt is the same port at an address of the other family, if we have one there. An answer takes the one that fits the
+	// offer; an offer has Addr.
+	Alt netip.AddrPort
 	// RTCP is our RTCP port at the same address; 0 is the RTP port + 1.
 	RTCP uint16
 	// Codecs in our order of preference, telephone-event excluded. PayloadType is used in offers for what has none yet.
