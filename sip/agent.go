@@ -240,12 +240,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	<-ctx.Done()
 	a.stop()
 	a.cancel()
-	a.tx.Close()
-	a.net.close()
 	a.mu.Lock()
 	a.closed = true
 	a.mu.Unlock()
+	a.net.muted.Store(true)
 	a.wg.Wait()
+	a.tx.Close()
+	a.net.close()
 	return nil
 }
 

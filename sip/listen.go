@@ -15,6 +15,8 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	gosip "github.com/emiago/sipgo/sip"
@@ -29,9 +31,20 @@ const (
 	dialTimeout = 4 * time.Second
 )
 
-// raiseMTU lets sipgo send what does not fit one unfragmented datagram: its limit of 1300 bytes holds for responses too, which
-// have no other way (RFC 3261, 18.2.2). For requests choose keeps the limit.
-var raiseMTU = sync.OnceFunc(func() { gosip.UDPMTUSize = 65507 + 200 })
+// tame sets what sipgo keeps in variables of its package, once, before anything runs.
+//
+// It lets datagrams be as long as they can be: sipgo's limit of 1300 bytes holds for responses too, which have no other way
+// (RFC 3261, 18.2.2); for requests prepare keeps it. And it silences sipgo, which logs whole messages with credentials in
+// them; what matters is logged here.
+var tame = sync.OnceFunc(func() {
+	gosip.UDPMTUSize = 65507 + 200
+	gosip.SetDefaultLogger(slog.New(slog.DiscardHandler))
+})
+
+// neverDial keeps sipgo from opening connections by itself: they would not pass the guard, and nobody would close them.
+func neverDial(net.Addr) net.Dialer {
+	return net.Dialer{Control: func(string, string, syscall.RawConn) error { return net.ErrClosed }}
+}
 
 // hop is one place that a message goes to or came from.
 type hop struct {
@@ -56,6 +69,8 @@ type socket struct {
 type network struct {
 	agent   *Agent
 	sockets []*socket
+	readers sync.WaitGroup
+	muted   atomic.Bool
 	dialled map[string]*guard.Outbound // "tcp" and "tls": connections that we made
 	secret  []byte                     // of the guard's stamps
 
@@ -87,12 +102,14 @@ func newNetwork(a *Agent) *network {
 
 // open opens every listener, or none.
 func (n *network) open() error {
-	raiseMTU()
+	tame()
 	a := n.agent
-	quiet := slog.New(slog.DiscardHandler) // sipgo logs whole messages, with credentials in them
-	a.tp = gosip.NewTransportLayer(net.DefaultResolver, gosip.NewParser(), nil, gosip.WithTransportLayerLogger(quiet))
+	a.tp = gosip.NewTransportLayer(net.DefaultResolver, gosip.NewParser(), nil, gosip.WithTransportLayerTransports(gosip.TransportsConfig{
+		TCP: &gosip.TransportTCP{DialerCreate: neverDial},
+		TLS: &gosip.TransportTLS{TransportTCP: &gosip.TransportTCP{DialerCreate: neverDial}},
+	}))
 	a.tp.OnMessage(a.arrived)
-	a.tx = gosip.NewTransactionLayer(a.tp, gosip.WithTransactionLayerLogger(quiet),
+	a.tx = gosip.NewTransactionLayer(a.tp,
 		gosip.WithTransactionLayerUnhandledResponseHandler(a.strayResponse), gosip.WithTransactionLayerTerminateOnConnClose())
 	a.tx.OnRequest(a.onRequest)
 	for _, l := range a.cfg.Listen {
@@ -118,7 +135,7 @@ func (n *network) listen(l Listener) (*socket, error) {
 			return nil, err
 		}
 		s.addr = c.LocalAddr().(*net.UDPAddr).AddrPort()
-		s.packet = &datagrams{PacketConn: guard.PacketConn(c, n.guard()), socket: s, mark: mark(c.LocalAddr().String())}
+		s.packet = &datagrams{PacketConn: guard.PacketConn(c, n.guard()), network: n, socket: s, mark: mark(c.LocalAddr().String())}
 		n.marks[c.LocalAddr().String()] = s
 	case "tcp", "tls":
 		if l.Network == "tls" && n.agent.cfg.TLS == nil {
@@ -150,17 +167,24 @@ func (n *network) serve() {
 	for _, s := range n.sockets {
 		switch s.network {
 		case "udp":
-			n.agent.goDo(func() { tp.ServeUDP(s.packet) })
+			n.readers.Go(func() { tp.ServeUDP(s.packet) })
 		case "tcp":
-			n.agent.goDo(func() { tp.ServeTCP(s.stream) })
+			n.readers.Go(func() { tp.ServeTCP(s.stream) })
 		case "tls":
-			n.agent.goDo(func() { tp.ServeTLS(s.stream) })
+			n.readers.Go(func() { tp.ServeTLS(s.stream) })
 		}
 	}
-	n.agent.goDo(func() { tp.ServeTCP(n.dialled["tcp"]) })
-	n.agent.goDo(func() { tp.ServeTLS(n.dialled["tls"]) })
+	// sipgo sends from a UDP socket only once its reader has filed it; before, it would open another.
+	for _, s := range n.sockets {
+		for s.network == "udp" && !n.filed("udp", s.packet.LocalAddr().String()) {
+			time.Sleep(100 * time.Microsecond)
+		}
+	}
+	n.readers.Go(func() { tp.ServeTCP(n.dialled["tcp"]) })
+	n.readers.Go(func() { tp.ServeTLS(n.dialled["tls"]) })
 }
 
+// close closes every socket and waits for those who read them.
 func (n *network) close() {
 	for _, s := range n.sockets {
 		if s.packet != nil {
@@ -173,6 +197,14 @@ func (n *network) close() {
 		d.Close()
 	}
 	n.agent.tp.Close()
+	n.readers.Wait()
+	// A message that was being handled meanwhile may have made sipgo open a socket to answer it.
+	for _, network := range []string{"udp", "tcp", "tls"} {
+		for n.agent.tp.Pool(network).Size() > 0 {
+			n.agent.tp.Close()
+			time.Sleep(time.Millisecond)
+		}
+	}
 }
 
 func (n *network) addrs() []Listener {
@@ -314,8 +346,11 @@ func (n *network) connect(ctx context.Context, h hop) error {
 	return nil
 }
 
-func (n *network) connected(h hop) bool {
-	c := n.agent.tp.Pool(h.network).Get(h.addr.String())
+func (n *network) connected(h hop) bool { return n.filed(h.network, h.addr.String()) }
+
+// filed reports whether sipgo has a connection of that name.
+func (n *network) filed(network, addr string) bool {
+	c := n.agent.tp.Pool(network).Get(addr)
 	if c == nil {
 		return false
 	}
@@ -345,14 +380,18 @@ func (m mark) String() string  { return string(m) }
 // datagrams is a guarded UDP socket.
 type datagrams struct {
 	net.PacketConn
-	socket *socket
-	mark   mark
+	network *network
+	socket  *socket
+	mark    mark
 }
 
 // ReadFrom does not give up on a passing error, because sipgo would never read again.
 func (d *datagrams) ReadFrom(b []byte) (int, net.Addr, error) {
 	for {
 		n, from, err := d.PacketConn.ReadFrom(b)
+		if err == nil && d.network.muted.Load() {
+			continue
+		}
 		if err == nil {
 			d.socket.last = unmapped(from.String())
 			return n, d.mark, nil

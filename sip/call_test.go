@@ -1,0 +1,212 @@
+package sip
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"math/big"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"parley/sip/rtp"
+)
+
+// certificate is a fresh one for 127.0.0.1, and a client's settings that trust it.
+func certificate(t testing.TB) (server, client *tls.Config) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "box"}, DNSNames: []string{"box.example"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, IsCA: true, BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, _ := x509.ParseCertificate(der)
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	cert := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	return &tls.Config{Certificates: []tls.Certificate{cert}, ClientCAs: pool, ClientAuth: tls.VerifyClientCertIfGiven},
+		&tls.Config{RootCAs: pool, Certificates: []tls.Certificate{cert}}
+}
+
+func withTLS(t testing.TB) option {
+	server, client := certificate(t)
+	return func(c *Config) { c.TLS, c.TLSClient = server, client }
+}
+
+func everywhere(host string) option {
+	return listen("udp "+host+":0", "tcp "+host+":0", "tls "+host+":0")
+}
+
+func bind(addr string) option {
+	return func(c *Config) { c.Ports = rtp.NewPorts(rtp.PortsConfig{Bind: netip.MustParseAddr(addr)}) }
+}
+
+// X-7: a call over every transport and address family, hung up from either side, with sound both ways.
+func TestCall(t *testing.T) {
+	certs := withTLS(t)
+	for _, tc := range []struct{ name, host, rtp, network string }{
+		{"udp", "127.0.0.1", "127.0.0.1", "udp"},
+		{"tcp", "127.0.0.1", "127.0.0.1", "tcp"},
+		{"tls", "127.0.0.1", "127.0.0.1", "tls"},
+		{"udp6", "[::1]", "::1", "udp"},
+		{"tcp6", "[::1]", "::1", "tcp"},
+		{"tls6", "[::1]", "::1", "tls"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a := newEnd(t, certs, everywhere(tc.host), bind(tc.rtp))
+			b := newEnd(t, certs, everywhere(tc.host), bind(tc.rtp))
+			b.decide(func(c *Call) { c.Ring() })
+			for _, byCaller := range []bool{true, false} {
+				out := a.dial(Dial{To: b.uri("1000", tc.network), From: "200", Name: `Ann "the" Box`})
+				in := b.next()
+				a.want(out, Ringing)
+				in.Answer()
+				a.want(out, Answered)
+				b.want(in, Answered)
+				if in.Number() != "1000" || in.From() != "200" || in.Name() != `Ann "the" Box` {
+					t.Errorf("number %q from %q name %q", in.Number(), in.From(), in.Name())
+				}
+				i, o := in.Info(), out.Info()
+				if i.Transport != tc.network || o.Transport != tc.network || i.Format != o.Format || i.Format.Codec != "G722" {
+					t.Errorf("in %+v, out %+v", i, o)
+				}
+				until(t, "sound both ways", func() bool {
+					return in.Leg().Stats().Received > 3 && out.Leg().Stats().Received > 3
+				})
+				if byCaller {
+					out.Hangup("")
+					a.wantEnded(out, 200, Local)
+					b.wantEnded(in, 200, Remote)
+				} else {
+					in.Hangup("")
+					b.wantEnded(in, 200, Local)
+					a.wantEnded(out, 200, Remote)
+				}
+				<-in.Done()
+				<-out.Done()
+				if a.agent.Calls() != 0 || b.agent.Calls() != 0 {
+					t.Error("a call is left")
+				}
+			}
+		})
+	}
+}
+
+// A taken port is an error that names the address.
+func TestListenTaken(t *testing.T) {
+	for _, network := range []string{"udp", "tcp"} {
+		a := newEnd(t, everywhere("127.0.0.1"), withTLS(t))
+		taken := a.addr(network)
+		b := New(Config{Listen: []Listener{{"udp", "127.0.0.1:0"}, {network, taken}}})
+		err := b.Run(t.Context())
+		if !errors.Is(err, ErrListen) || !contains([]string{err.Error()[:len("sip: cannot listen on "+network+" "+taken)]}, "sip: cannot listen on "+network+" "+taken) {
+			t.Errorf("%s: %v", network, err)
+		}
+	}
+}
+
+func TestReject(t *testing.T) {
+	a, b := newEnd(t), newEnd(t)
+	for _, code := range []int{404, 486, 603} {
+		b.decide(func(c *Call) { c.Ring(); c.Reject(code, "") })
+		out := a.dial(Dial{To: b.uri("1000", "udp")})
+		b.wantEnded(b.next(), code, Local)
+		if ev := a.wantEnded(out, code, Remote); ev.Reason != phrase(code) {
+			t.Errorf("reason %q", ev.Reason)
+		}
+	}
+}
+
+// CANCEL while it rings: 487, and both ends know.
+func TestCancel(t *testing.T) {
+	a, b := newEnd(t), newEnd(t)
+	b.decide(func(c *Call) { c.Ring() })
+	out := a.dial(Dial{To: b.uri("1000", "udp")})
+	in := b.next()
+	a.want(out, Ringing)
+	out.Hangup("changed my mind")
+	a.wantEnded(out, 487, Local)
+	b.wantEnded(in, 487, Remote)
+	if err := in.Answer(); err == nil {
+		<-in.Done()
+		if err := in.Answer(); !errors.Is(err, ErrEnded) {
+			t.Errorf("Answer after CANCEL: %v", err)
+		}
+	}
+}
+
+// Answer and CANCEL cross: whoever was first, both ends are rid of the call, and no leg is left.
+func TestCancelRace(t *testing.T) {
+	a, b := newEnd(t), newEnd(t)
+	b.decide(func(c *Call) { c.Ring() })
+	for i := range 20 {
+		out := a.dial(Dial{To: b.uri("1000", "udp")})
+		in := b.next()
+		a.want(out, Ringing)
+		go in.Answer()
+		if i%2 == 0 {
+			time.Sleep(time.Duration(i) * 20 * time.Microsecond)
+		}
+		out.Hangup("")
+		<-out.Done()
+		<-in.Done()
+	}
+}
+
+func TestNoAnswer(t *testing.T) {
+	a, b := newEnd(t), newEnd(t)
+	b.decide(func(c *Call) { c.Ring() })
+	out := a.dial(Dial{To: b.uri("1000", "udp"), NoAnswer: 100 * time.Millisecond})
+	in := b.next()
+	a.wantEnded(out, 408, Watchdog)
+	b.wantEnded(in, 487, Remote)
+}
+
+// Early media: the leg is there and hears before the call is answered.
+func TestEarlyMedia(t *testing.T) {
+	a, b := newEnd(t), newEnd(t)
+	b.decide(func(c *Call) { c.Progress() })
+	out := a.dial(Dial{To: b.uri("1000", "udp"), Early: true})
+	in := b.next()
+	b.want(in, EarlyMedia)
+	a.want(out, EarlyMedia)
+	until(t, "early sound", func() bool { return out.Leg().Stats().Received > 3 })
+	in.Answer()
+	a.want(out, Answered)
+	b.want(in, Answered)
+	out.Hangup("")
+	b.wantEnded(in, 200, Remote)
+}
+
+// At the end of Run every call gets BYE or CANCEL.
+func TestStop(t *testing.T) {
+	a, b := newEnd(t), newEnd(t)
+	out, in := a.call(b, "udp")
+	b.decide(func(c *Call) { c.Ring() })
+	ringing := a.dial(Dial{To: b.uri("1001", "udp")})
+	rung := b.next()
+	a.want(ringing, Ringing)
+	began := time.Now()
+	a.stop()
+	if d := time.Since(began); d > 2500*time.Millisecond {
+		t.Errorf("took %v", d)
+	}
+	a.wantEnded(out, 200, Local)
+	b.wantEnded(in, 200, Remote)
+	b.wantEnded(rung, 487, Remote)
+	if _, err := a.agent.Dial(Dial{To: b.uri("1", "udp")}); !errors.Is(err, ErrEnded) {
+		t.Errorf("Dial after the end: %v", err)
+	}
+}
