@@ -1,3 +1,182 @@
+// Command parley is the box: it gives the room's microphone and speaker, its keys and lamps, and SIP callers a conference.
 package main
 
-func main() {}
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"parley/board"
+	"parley/cmd/parley/config"
+)
+
+// version is set by the linker for a release.
+var version = "dev"
+
+const usage = `parley: a conference box
+
+  parley run [-config FILE] [-data FOLDER] [-plain] [-keys]
+                             run the box; ^C or SIGTERM stops it
+  parley check-config FILE   say what is wrong with a settings file, or that nothing is
+  parley settings            print every setting with its default, as a settings file
+  parley boards              list the boards that this program knows
+  parley version             print what this program was built from
+
+Without -config the settings file is parley.yaml in the data folder if there is one, otherwise the defaults, in which
+everything is on loopback. Exit status: 0 stopped as asked, 1 failed, 2 wrong usage or settings.
+`
+
+// errUsage is a command line that makes no sense; its text has been printed.
+var errUsage = errors.New("usage")
+
+func main() {
+	err := dispatch(os.Args[1:], os.Stdout)
+	var bad config.Errors
+	switch {
+	case err == nil:
+	case errors.Is(err, errUsage):
+		os.Exit(2)
+	case errors.As(err, &bad):
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	default:
+		fmt.Fprintln(os.Stderr, "parley:", err)
+		os.Exit(1)
+	}
+}
+
+func dispatch(args []string, out io.Writer) error {
+	commands := map[string]func([]string, io.Writer) error{
+		"run": cmdRun, "check-config": cmdCheck, "settings": cmdSettings, "boards": cmdBoards, "version": cmdVersion,
+	}
+	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
+		fmt.Fprint(out, usage)
+		return nil
+	}
+	cmd, ok := commands[args[0]]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "parley: there is no command %q\n\n%s", args[0], usage)
+		return errUsage
+	}
+	return cmd(args[1:], out)
+}
+
+func cmdRun(args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("parley run", flag.ContinueOnError)
+	file := flags.String("config", "", "settings `file`")
+	folder := flags.String("data", "", "data `folder`, in place of the setting `data`")
+	var o options
+	flags.BoolVar(&o.plain, "plain", false, "lines of text even on a terminal")
+	flags.BoolVar(&o.keys, "keys", false, "take keys (m, j, +, -, q) from standard input even if it is no terminal")
+	if err := flags.Parse(args); err != nil {
+		return helpOr(err)
+	}
+	if flags.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "parley run: %q is not expected\n", flags.Arg(0))
+		return errUsage
+	}
+	cfg, err := loadConfig(*file, *folder)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, cfg, o, out)
+}
+
+// loadConfig reads the named file, else parley.yaml in the data folder, else takes the defaults.
+func loadConfig(file, folder string) (config.Config, error) {
+	cfg, err := config.Load(file, os.Getenv)
+	if err != nil {
+		return cfg, err
+	}
+	if folder != "" {
+		cfg.Data = folder
+	}
+	if file != "" {
+		return cfg, nil
+	}
+	path := (&data{dir: cfg.Data}).path("parley.yaml")
+	if _, err := os.Stat(path); err != nil {
+		return cfg, nil
+	}
+	kept := cfg.Data
+	cfg, err = config.Load(path, os.Getenv)
+	cfg.Data = kept
+	return cfg, err
+}
+
+func cmdCheck(args []string, out io.Writer) error {
+	if len(args) != 1 || strings.HasPrefix(args[0], "-") {
+		fmt.Fprintln(os.Stderr, "usage: parley check-config FILE")
+		return errUsage
+	}
+	cfg, err := config.Load(args[0], os.Getenv)
+	if err != nil {
+		return err
+	}
+	if _, err := board.Find(cfg.Board); err != nil {
+		return fmt.Errorf("%s: board: %w", args[0], err)
+	}
+	for _, w := range cfg.Warnings() {
+		fmt.Fprintln(out, "warning:", w)
+	}
+	fmt.Fprintln(out, args[0]+": good")
+	return nil
+}
+
+func cmdSettings(_ []string, out io.Writer) error {
+	_, err := io.WriteString(out, config.Defaults())
+	return err
+}
+
+func cmdBoards(_ []string, out io.Writer) error {
+	for _, b := range board.List() {
+		fmt.Fprintf(out, "%-10s %s\n", b.Name, b.Title)
+	}
+	return nil
+}
+
+func cmdVersion(_ []string, out io.Writer) error {
+	fmt.Fprintln(out, "parley", firmware())
+	return nil
+}
+
+// firmware is the version with the commit it was built from, where the build knew it.
+func firmware() string {
+	v := version
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+				v += " " + s.Value[:12]
+			}
+		}
+		v += " " + info.GoVersion
+	}
+	return v
+}
+
+func helpOr(err error) error {
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
+	return errUsage
+}
+
+func newLogger(cfg config.Log, out io.Writer) *slog.Logger {
+	var level slog.Level
+	level.UnmarshalText([]byte(cfg.Level)) // config holds that it is one of the four
+	opts := &slog.HandlerOptions{Level: level}
+	if cfg.Format == "json" {
+		return slog.New(slog.NewJSONHandler(out, opts))
+	}
+	return slog.New(slog.NewTextHandler(out, opts))
+}

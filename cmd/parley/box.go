@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"parley/board"
+	"parley/cmd/parley/config"
+	"parley/hal"
+	"parley/mixer"
+	"parley/mqtt"
+	"parley/mqtt/broker"
+	"parley/mqtt/wire"
+	"parley/sip"
+	"parley/sip/rtp"
+)
+
+// box is the whole of it, each part made once and wired to the others. A frame, a key and a command come through it like
+// this:
+//
+//	card ⇄ mixer ⇄ rtp ⇄ sip          keys → gate, house          broker ⇄ client → commands → house → topics → client
+//	         ↑ who hears whom          house → lamps, view                            web → health, metrics
+type box struct {
+	cfg     config.Config
+	board   board.Board
+	log     *slog.Logger
+	data    *data
+	session int
+	began   time.Time
+
+	mic    *microphone
+	card   soundCard
+	files  bool // the card is made of files
+	poller *rtp.Poller
+	ports  *rtp.Ports
+	mixer  *mixer.Mixer
+	house  *house
+	agent  *sip.Agent
+	broker *broker.Broker // nil: the broker is elsewhere
+	client *mqtt.Client
+	topics *topics
+	web    *webServer
+	keys   hal.Keys
+	lamps  *lamps
+	front  *front
+	life   *life
+}
+
+// run is the box's life: it returns when ctx ends, after everything has stopped in order, or with what went wrong.
+func run(ctx context.Context, cfg config.Config, o options, out io.Writer) (err error) {
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
+	b := &box{cfg: cfg, began: time.Now(), life: newLife()}
+	if b.board, err = board.Find(cfg.Board); err != nil {
+		return fmt.Errorf("setting `board`: %w", err)
+	}
+	if b.data, err = openData(cfg.Data); err != nil {
+		return err
+	}
+	defer b.data.close()
+	b.front = newFront(b, o, quit, out)
+	b.log = newLogger(cfg.Log, b.front.logs())
+	for _, w := range cfg.Warnings() {
+		b.log.Warn(w)
+	}
+	if err := b.make(); err != nil {
+		return err
+	}
+	defer b.poller.Close()
+	if err = b.start(ctx); err == nil {
+		err = b.life.wait(ctx)
+	}
+	b.stop()
+	return err
+}
+
+// make makes every part at rest.
+func (b *box) make() error {
+	session, open, err := b.data.begin()
+	if err != nil {
+		b.log.Warn("the data folder cannot be written: the place starts muted if the box crashes", "error", err)
+	}
+	b.session = session
+	b.mic = &microphone{}
+	b.house = newHouse(b.cfg, session, b.log)
+	newPlace(b.house, b.mic, open)
+	if b.card, b.files, err = openCard(b.cfg, b.board, b.data, b.mic, b.log, b.onCard); err != nil {
+		return fmt.Errorf("setting `card`: %w", err)
+	}
+	if err := b.makeMedia(); err != nil {
+		return err
+	}
+	if err := b.makeSIP(); err != nil {
+		return err
+	}
+	if err := b.makeMQTT(); err != nil {
+		return err
+	}
+	if err := b.makeWeb(); err != nil {
+		return err
+	}
+	b.house.mixer, b.house.phone = b.mixer, b.agent
+	return b.makeHardware()
+}
+
+// makeMedia makes what carries sound between card and sockets.
+func (b *box) makeMedia() (err error) {
+	if b.poller, err = rtp.NewPoller(); err != nil {
+		return err
+	}
+	if b.ports, err = newPorts(b.cfg); err != nil {
+		return err
+	}
+	b.mixer = mixer.New(mixer.Config{Drain: b.poller, Codecs: codecs(b.cfg), Log: b.log})
+	// The card is heard as it is: a gate that judges the room's noise comes with the echo canceller.
+	if err := b.mixer.Add(mixer.Port{ID: placePort, Source: b.card, Frames: b.card, Ungated: true}); err != nil {
+		return err
+	}
+	return b.mixer.Add(mixer.Port{ID: tonePort, Source: b.house.place.tones, Ungated: true})
+}
+
+// makeMQTT makes the broker if it is ours, the client, and what it says and obeys.
+func (b *box) makeMQTT() (err error) {
+	names, err := wire.NewBox(b.cfg.EID, b.cfg.Box)
+	if err != nil {
+		return err
+	}
+	var own *inside
+	if b.cfg.MQTT.Broker == config.BrokerEmbedded {
+		own = newInside()
+		if b.broker, err = newBroker(b.cfg, b.data, own, b.log); err != nil {
+			return err
+		}
+	}
+	if b.client, err = newClient(b.cfg, names, b.session, own, b.log); err != nil {
+		return err
+	}
+	b.topics = &topics{house: b.house, out: b.client, box: names, eid: b.cfg.EID, lease: map[string]time.Time{}}
+	b.house.doors = append(b.house.doors, b.topics)
+	b.house.alert = b.topics.alert
+	b.house.levels = b.topics.levels
+	key, err := wire.LoadOrCreateKey(b.data.path("box.key"))
+	if err != nil {
+		b.log.Warn("no command can be taken: the box's key cannot be read or made", "error", err)
+		return nil
+	}
+	orders := &commands{house: b.house, out: b.client, door: newDoor(names, key, b.session)}
+	if err := b.client.Subscribe(names.Cmds(), orders.receive); err != nil {
+		return err
+	}
+	return b.client.Subscribe(names.LevelsLease(), func(m mqtt.Message) {
+		b.house.post(func() { b.topics.asked(m.Payload) })
+	})
+}
+
+// makeHardware makes keys, lamps and the view.
+func (b *box) makeHardware() (err error) {
+	var wires hal.Lamps
+	if b.keys, wires, err = b.wires(b.front); err != nil {
+		return err
+	}
+	blinker := hal.NewBlinker(wires, func(l hal.Lamp, err error) {
+		b.house.post(func() {
+			b.house.fault("lamp-"+l.String(), err != nil, fmt.Sprintf("the %s lamp cannot be lit: %v", l, err))
+		})
+	})
+	b.lamps = &lamps{blinker: blinker, mic: b.mic, house: b.house, single: len(b.board.Lamps) == 1}
+	b.house.doors = append(b.house.doors, b.lamps, b.front)
+	return nil
+}
+
+// start starts the parts, those first that others ask for something, and tells where the box can be reached.
+func (b *box) start(ctx context.Context) error {
+	if b.broker != nil {
+		b.life.start("broker", b.broker.Run)
+	}
+	b.life.start("mqtt", b.client.Run)
+	b.life.start("card", b.card.Run)
+	b.life.start("mixer", b.mixer.Run)
+	b.life.start("lamps", b.lamps.blinker.Run)
+	b.life.start("house", b.house.Run)
+	b.life.start("sip", b.agent.Run)
+	if b.web != nil {
+		b.life.start("http", b.web.Run)
+	}
+	for _, ready := range b.readiness() {
+		select {
+		case <-ready:
+		case err := <-b.life.failed:
+			return b.explain(err)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	b.house.ask(b.welcome)
+	b.front.ready()
+	b.life.start("keys", b.listenKeys)
+	return nil
+}
+
+// welcome tells what the box is and how it stands, and joins if it is to join at once.
+func (b *box) welcome() {
+	b.tellInfo()
+	for _, r := range b.house.rooms {
+		b.topics.opened(r)
+	}
+	b.house.hear()
+	b.house.place.changed()
+	if b.cfg.Place.JoinAtStart {
+		if _, err := b.house.place.join(b.cfg.Place.Join); err != nil {
+			b.log.Warn("the place could not join at the start", "error", err)
+		}
+	}
+}
+
+func (b *box) listenKeys(ctx context.Context) error {
+	k := &keys{house: b.house, mic: b.mic, volume: b.card, out: b.client, topic: b.topics.box.Keys(), lamps: b.lamps}
+	return hal.Listen(ctx, b.keys, timing(b.cfg.Keys), k.handle)
+}
+
+// stop ends every part in the opposite order of its start; the data folder learns last that all went well.
+func (b *box) stop() {
+	open := !b.mic.Closed()
+	b.life.stop()
+	if err := b.data.end(open); err != nil {
+		b.log.Warn("the next start will be muted: that this one ended well cannot be written down", "error", err)
+	}
+}
+
+func timing(k config.Keys) hal.Timing {
+	return hal.Timing{Debounce: k.Debounce, Repeat: k.DoublePress, Hold: k.ResetHold, Stuck: k.Stuck, Chatter: k.Chatter}
+}
+
+// hostname is the box's name for people, in places where the settings give none.
+func hostname() string {
+	name, _ := os.Hostname()
+	return name
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"parley/conference"
+	"parley/sip"
+	"parley/sip/route"
+)
+
+// Incoming is told of a call that was admitted, and decides where it belongs. It is the house's half of sip.Handler.
+func (h *house) Incoming(c *sip.Call) { h.post(func() { h.incoming(c) }) }
+
+// Event is told what becomes of a call.
+func (h *house) Event(c *sip.Call, e sip.Event) { h.post(func() { h.event(c, e) }) }
+
+func (h *house) incoming(c *sip.Call) {
+	l := &leg{id: h.nextID(), call: c}
+	h.legs[c] = l
+	if r := h.find(c.Number()); r != nil {
+		h.admit(r, l)
+		return
+	}
+	if c.Number() == h.cfg.Place.Number {
+		h.place.called(l)
+		return
+	}
+	h.connect(l)
+}
+
+// admit answers a call into a conference.
+func (h *house) admit(r *room, l *leg) {
+	if err := h.enter(r, l, memberOf(l.call, conference.Alerting)); err != nil {
+		l.call.Reject(486, "Conference is full")
+		return
+	}
+	l.call.SetFocus(true)
+	l.call.Answer()
+}
+
+// connect places a call for somebody who dialled a phone or an outside number, and brings the two together once it is
+// answered.
+func (h *house) connect(from *leg) {
+	r := h.open("", "", 0, false)
+	if err := h.enter(r, from, memberOf(from.call, conference.Alerting)); err != nil {
+		from.call.Reject(500, "")
+		return
+	}
+	to, err := h.dial(r, sip.Dial{To: from.call.Number(), From: from.call.From(), Name: from.call.Name()})
+	if err != nil {
+		from.call.Reject(codeOf(err), "")
+		h.leave(from, err.Error())
+		return
+	}
+	to.caller = from
+}
+
+// dial calls a number and has it in the roster of r while it rings.
+func (h *house) dial(r *room, d sip.Dial) (*leg, error) {
+	c, err := h.phone.Dial(d)
+	if err != nil {
+		return nil, err
+	}
+	l := &leg{id: h.nextID(), call: c}
+	h.legs[c] = l
+	m := memberOf(c, conference.DialingOut)
+	m.Number, m.Name = d.To, ""
+	if err := h.enter(r, l, m); err != nil {
+		c.Hangup(err.Error())
+		return nil, err
+	}
+	return l, nil
+}
+
+// codeOf is the answer to a caller whose call cannot be placed.
+func codeOf(err error) int {
+	switch {
+	case errors.Is(err, route.ErrDenied):
+		return 403
+	case errors.Is(err, sip.ErrBusy):
+		return 486
+	}
+	return 404
+}
+
+func memberOf(c *sip.Call, s conference.State) conference.Member {
+	return conference.Member{Number: c.From(), Name: c.Name(), State: s}
+}
+
+func (h *house) event(c *sip.Call, e sip.Event) {
+	l := h.legs[c]
+	if l == nil {
+		return
+	}
+	if on, ok := callEvents[e.Kind]; ok {
+		on(h, l, e)
+	}
+}
+
+// callEvents says what each event of a call does in the house.
+var callEvents = map[sip.EventKind]func(*house, *leg, sip.Event){
+	sip.Ringing:      (*house).ringing,
+	sip.EarlyMedia:   (*house).earlyMedia,
+	sip.Answered:     (*house).answered,
+	sip.MediaChanged: func(h *house, l *leg, _ sip.Event) { h.plug(l) },
+	sip.Held:         func(h *house, l *leg, _ sip.Event) { h.move(l, conference.OnHold) },
+	sip.Resumed:      func(h *house, l *leg, _ sip.Event) { h.move(l, conference.Connected) },
+	sip.Referred:     (*house).referred,
+	sip.MediaLost: func(h *house, l *leg, _ sip.Event) {
+		h.log.Warn("no sound arrives from a caller", "member", l.id, "number", l.call.From())
+	},
+	sip.Ended: (*house).ended,
+}
+
+func (h *house) move(l *leg, s conference.State) {
+	if l.room != nil {
+		h.do(l.room, conference.Command{Do: conference.Move, ID: l.id, State: s})
+		h.hear()
+	}
+}
+
+func (h *house) ringing(l *leg, _ sip.Event) {
+	h.move(l, conference.Alerting)
+	if l.caller != nil {
+		l.caller.call.Ring()
+	}
+	h.place.heard(l, sip.Event{Kind: sip.Ringing})
+}
+
+func (h *house) earlyMedia(l *leg, e sip.Event) {
+	h.plug(l)
+	h.place.heard(l, e)
+}
+
+func (h *house) answered(l *leg, e sip.Event) {
+	if l.room == nil { // whoever it was for has gone meanwhile
+		l.call.Hangup("nobody waits")
+		return
+	}
+	h.plug(l)
+	h.move(l, conference.Connected)
+	if l.caller != nil {
+		l.caller.call.Answer()
+		l.caller = nil
+	}
+	l.settle(e)
+	h.place.heard(l, e)
+}
+
+func (l *leg) settle(e sip.Event) {
+	if l.settled != nil {
+		l.settled(e)
+		l.settled = nil
+	}
+}
+
+// referred dials whom a member asked to have added. The agent asked us before whether it may.
+func (h *house) referred(l *leg, e sip.Event) {
+	if l.room == nil || e.Refer == nil {
+		return
+	}
+	if _, err := h.dial(l.room, sip.Dial{To: e.Refer.Target, From: h.cfg.Place.Number}); err != nil {
+		h.log.Info("could not add whom a caller asked for", "by", l.id, "error", err)
+	}
+}
+
+func (h *house) ended(l *leg, e sip.Event) {
+	delete(h.legs, l.call)
+	h.unplug(l)
+	if l.caller != nil {
+		l.caller.call.Reject(rejection(e.Code), "")
+	}
+	l.settle(e)
+	h.place.heard(l, e)
+	h.leave(l, why(e))
+}
+
+// rejection is the code with which a caller is refused whose call somebody else refused with code.
+func rejection(code int) int {
+	if code < 400 || code == 401 || code == 407 {
+		return 480
+	}
+	return code
+}
+
+// why says in words for the roster how a call ended.
+func why(e sip.Event) string {
+	switch {
+	case e.Code == 200 && e.By == sip.Remote:
+		return "hung up"
+	case e.Code == 200:
+		return "released"
+	case e.Reason != "":
+		return fmt.Sprintf("%d %s", e.Code, e.Reason)
+	}
+	return fmt.Sprint(e.Code)
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"time"
+
+	"parley/mqtt/wire"
+)
+
+// fault notes that something is wrong with the box, or no longer is: the lamp and an alert show it for as long as it lasts.
+// It belongs to the house's goroutine.
+func (h *house) fault(id string, on bool, text string) {
+	old, was := h.faults[id]
+	if on == was && old.text == text {
+		return
+	}
+	if on {
+		since := h.now()
+		if was {
+			since = old.since
+		}
+		h.faults[id] = fault{text: text, since: since}
+	} else {
+		delete(h.faults, id)
+	}
+	if h.alert != nil {
+		h.alert(id, h.faults[id])
+	}
+	h.place.changed()
+}
+
+// fault is one thing that is wrong; the zero value is one that is over.
+type fault struct {
+	text  string
+	since time.Time
+}
+
+// alert tells a fault on its own retained topic, which is emptied when the fault is over.
+func (t *topics) alert(id string, f fault) {
+	topic, err := t.box.Alert(id)
+	if err != nil {
+		t.house.log.Error("a fault of our own has no valid name", "id", id, "error", err)
+		return
+	}
+	if f.text == "" {
+		t.out.Publish(topic, nil, 1, true)
+		return
+	}
+	t.tell(topic, &wire.Alert{Sev: "warning", Text: f.text, Since: f.since.UTC()}, true)
+}

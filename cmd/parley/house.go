@@ -1,0 +1,309 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"parley/audio/tone"
+	"parley/cmd/parley/config"
+	"parley/conference"
+	"parley/mixer"
+	"parley/sip"
+)
+
+// house owns every conference, every call's place in it, and the room itself. Whatever happens (a key, a call's event, a
+// command) is posted to its one goroutine, which applies it to the conference and carries out what follows:
+//
+//	post → conference.Apply → events → hear (matrix), calls, doors (topics, view, lamps)
+type house struct {
+	cfg   config.Config
+	log   *slog.Logger
+	now   func() time.Time
+	inbox chan func()
+	done  chan struct{} // closed when nobody reads the inbox any more
+	mixer *mixer.Mixer
+	phone dialer
+	doors []door
+
+	session int // of this run, part of every uid
+	counter int
+	rooms   []*room
+	legs    map[*sip.Call]*leg
+	ports   mixer.PortID
+	place   *place
+	faults  map[string]fault
+	alert   func(id string, f fault) // tells that a fault has come or gone; nil: nobody
+	levels  func()                   // tells levels to whoever asked; nil: nobody
+}
+
+// dialer places calls; *sip.Agent is it.
+type dialer interface {
+	Dial(sip.Dial) (*sip.Call, error)
+}
+
+// door is told what happens. It is called by the house's goroutine and must not block.
+type door interface {
+	happened(r *room, e conference.Event)
+	ended(r *room) // the conference is over and takes its topics with it
+	placed(p placeState)
+}
+
+// room is a conference with what it needs of the house. A standing one stays when everybody has left; another one is
+// over when fewer than two are in it.
+type room struct {
+	*conference.Conference
+	standing bool
+	legs     []*leg
+}
+
+// leg is a member's way in: a call, or the place's card when call is nil.
+type leg struct {
+	id     string
+	call   *sip.Call
+	room   *room
+	port   mixer.PortID // 0 while it is not in the mixer
+	caller *leg         // of a call that was placed for somebody else: who waits for its answer
+
+	settled func(sip.Event) // is told once how a call that was placed came out; may be nil
+}
+
+// placePort and tonePort are always in the mixer.
+const (
+	placePort mixer.PortID = 1
+	tonePort  mixer.PortID = 2
+)
+
+func newHouse(cfg config.Config, session int, log *slog.Logger) *house {
+	h := &house{
+		cfg: cfg, log: log, now: time.Now, session: session,
+		inbox: make(chan func(), 1024), done: make(chan struct{}),
+		legs: map[*sip.Call]*leg{}, ports: tonePort, faults: map[string]fault{},
+	}
+	for _, c := range cfg.Conferences {
+		h.open(c.Number, c.Name, c.Max, true)
+	}
+	return h
+}
+
+// Run is the house's life: it does what is posted until ctx ends.
+func (h *house) Run(ctx context.Context) error {
+	defer close(h.done)
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case f := <-h.inbox:
+			f()
+		case <-look.C:
+			h.listen()
+		}
+	}
+}
+
+// post has f done by the house's goroutine; after the end nothing is done.
+func (h *house) post(f func()) {
+	select {
+	case h.inbox <- f:
+	case <-h.done:
+	}
+}
+
+// ask is post, and waits until f is done. It returns false after the end.
+func (h *house) ask(f func()) bool {
+	ready := make(chan struct{})
+	h.post(func() { f(); close(ready) })
+	select {
+	case <-ready:
+		return true
+	case <-h.done:
+		return false
+	}
+}
+
+// open makes a conference; one without a number cannot be dialled.
+func (h *house) open(number, name string, max int, standing bool) *room {
+	h.counter++
+	uid := fmt.Sprintf("%s-%d-%d", h.cfg.Box, h.session, h.counter)
+	r := &room{Conference: conference.New(number, uid, name, max), standing: standing}
+	h.rooms = append(h.rooms, r)
+	return r
+}
+
+func (h *house) find(number string) *room {
+	for _, r := range h.rooms {
+		if number != "" && r.Number() == number {
+			return r
+		}
+	}
+	return nil
+}
+
+// do applies a command and tells every door what came of it.
+func (h *house) do(r *room, cmd conference.Command) error {
+	events, err := r.Apply(h.now(), cmd)
+	for _, e := range events {
+		for _, d := range h.doors {
+			d.happened(r, e)
+		}
+	}
+	if err != nil && !errors.Is(err, conference.ErrNoMember) {
+		h.log.Info("refused", "do", cmd.Do, "member", cmd.ID, "error", err)
+	}
+	return err
+}
+
+// enter brings a leg into a conference's roster.
+func (h *house) enter(r *room, l *leg, m conference.Member) error {
+	m.ID = l.id
+	if err := h.do(r, conference.Command{Do: conference.Add, Member: m}); err != nil {
+		return err
+	}
+	l.room = r
+	r.legs = append(r.legs, l)
+	h.hear()
+	return nil
+}
+
+// leave takes a leg out of its conference, and ends the conference if nobody is left to talk to.
+func (h *house) leave(l *leg, why string) {
+	r := l.room
+	if r == nil {
+		return
+	}
+	l.room = nil
+	for i, o := range r.legs {
+		if o == l {
+			r.legs = append(r.legs[:i], r.legs[i+1:]...)
+			break
+		}
+	}
+	h.do(r, conference.Command{Do: conference.Remove, ID: l.id, Why: why})
+	h.hear()
+	if !r.standing && len(r.legs) < 2 {
+		h.end(r, why)
+	}
+}
+
+// end hangs up whoever is still in a conference and forgets it.
+func (h *house) end(r *room, why string) {
+	for i, o := range h.rooms {
+		if o == r {
+			h.rooms = append(h.rooms[:i], h.rooms[i+1:]...)
+			for _, l := range append([]*leg(nil), r.legs...) {
+				h.release(l, why)
+			}
+			for _, d := range h.doors {
+				d.ended(r)
+			}
+			return
+		}
+	}
+}
+
+// release lets a leg go: the place comes to rest, a call is hung up.
+func (h *house) release(l *leg, why string) {
+	if l.call == nil {
+		h.place.rest(why)
+		return
+	}
+	l.call.Hangup(why)
+	h.leave(l, why)
+}
+
+// plug puts a call's leg into the mixer, anew if it was there: its format may be another.
+func (h *house) plug(l *leg) {
+	media := l.call.Leg()
+	if media == nil {
+		return
+	}
+	if l.port == 0 {
+		h.ports++
+		l.port = h.ports
+	}
+	h.mixer.Add(mixer.Port{ID: l.port, Source: media, Packets: media})
+	h.hear()
+}
+
+func (h *house) unplug(l *leg) {
+	if l.port != 0 {
+		h.mixer.Remove(l.port)
+		l.port = 0
+		h.hear()
+	}
+}
+
+// hear gives the mixer who hears whom, in all conferences at once.
+func (h *house) hear() {
+	matrix := mixer.Hearing{}
+	for _, r := range h.rooms {
+		port := map[string]mixer.PortID{}
+		for _, l := range r.legs {
+			port[l.id] = l.port
+		}
+		for listener, heard := range r.Hearing() {
+			if port[listener] == 0 {
+				continue
+			}
+			sources := make([]mixer.PortID, 0, len(heard)+1)
+			for _, id := range heard {
+				if port[id] != 0 {
+					sources = append(sources, port[id])
+				}
+			}
+			matrix[port[listener]] = sources
+		}
+	}
+	matrix[placePort] = append(matrix[placePort], tonePort)
+	if early := h.place.early; early != nil && early.port != 0 {
+		matrix[placePort] = append(matrix[placePort], early.port)
+	}
+	h.mixer.SetHearing(matrix)
+}
+
+// listen looks who contributes sound and tells the conferences.
+func (h *house) listen() {
+	h.place.hush()
+	if h.levels != nil {
+		h.levels()
+	}
+	for _, r := range h.rooms {
+		for _, l := range r.legs {
+			m, ok := r.Member(l.id)
+			if !ok || l.port == 0 {
+				continue
+			}
+			sound, _ := h.mixer.State(l.port)
+			talks := sound.Contributes && m.Heard()
+			if talks == m.Talks {
+				continue
+			}
+			do := conference.Rest
+			if talks {
+				do = conference.Talk
+			}
+			h.do(r, conference.Command{Do: do, ID: l.id})
+		}
+	}
+}
+
+// nextID makes a member id.
+func (h *house) nextID() string {
+	h.counter++
+	return fmt.Sprintf("m%d", h.counter)
+}
+
+// toneFor is what the room hears when its call came to nothing.
+func toneFor(code int, by sip.Side) tone.Kind {
+	switch {
+	case code == 486 || code == 600:
+		return tone.Busy
+	case code == 408 || code == 480 || (code == 487 && by == sip.Watchdog):
+		return tone.NoAnswer
+	}
+	return tone.Refused
+}

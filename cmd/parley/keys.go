@@ -1,0 +1,97 @@
+package main
+
+import (
+	"strings"
+
+	"parley/hal"
+	"parley/mqtt/wire"
+)
+
+// keys turns what happens to a key into what it does:
+//
+//	edge → hal.Debounce → Event → table → microphone at once, everything else by the house
+//
+// It is used by the keys' goroutine only.
+type keys struct {
+	house   *house
+	mic     *microphone
+	volume  volume
+	out     publisher
+	topic   string
+	lamps   *lamps
+	closing bool // the mute key's present press has closed the microphone
+}
+
+// volume is the loudness of the speaker, 0 … 100.
+type volume interface {
+	Volume() int
+	SetVolume(percent int)
+}
+
+// volumeStep is what one press of a volume key changes, of 100.
+const volumeStep = 5
+
+// keyTable says what each key does. What is not in it does nothing.
+var keyTable = map[hal.Key]map[hal.Kind]func(*keys){
+	hal.KeyMute:       {hal.Leading: (*keys).muteDown, hal.Pressed: (*keys).mutePressed},
+	hal.KeyJoin:       {hal.Pressed: func(k *keys) { k.house.post(k.house.place.joinKey) }},
+	hal.KeyVolumeUp:   {hal.Pressed: func(k *keys) { k.louder(volumeStep) }},
+	hal.KeyVolumeDown: {hal.Pressed: func(k *keys) { k.louder(-volumeStep) }},
+}
+
+func (k *keys) handle(e hal.Event) {
+	if act := keyTable[e.Key][e.Kind]; act != nil {
+		act(k)
+	}
+	k.tell(e)
+}
+
+// muteDown closes the microphone on the first edge, before anything else is told: it may have been a bounce, and then the
+// room is muted and sees it.
+func (k *keys) muteDown() {
+	k.closing = !k.mic.Closed()
+	if !k.closing {
+		return
+	}
+	k.mic.closeByKey()
+	k.lamps.show()
+	k.house.post(func() { k.house.place.keyMuted(true) })
+}
+
+// mutePressed opens what was closed before this press.
+func (k *keys) mutePressed() {
+	if k.closing {
+		return
+	}
+	k.mic.openByKey()
+	k.lamps.show()
+	k.house.post(func() { k.house.place.keyMuted(false) })
+}
+
+func (k *keys) louder(by int) { k.volume.SetVolume(min(max(k.volume.Volume()+by, 0), 100)) }
+
+// eventNames are the kinds that are told.
+var eventNames = map[hal.Kind]string{
+	hal.Pressed: "pressed", hal.Released: "released", hal.LongPress: "long",
+	hal.Stuck: "stuck", hal.Chattering: "chattering", hal.Healed: "healed",
+}
+
+func (k *keys) tell(e hal.Event) {
+	name, ok := eventNames[e.Kind]
+	if !ok {
+		return
+	}
+	if e.Kind == hal.Pressed && e.Repeat > 0 {
+		name = "double"
+	}
+	press := wire.KeyPress{Key: strings.ReplaceAll(e.Key.String(), "-", "_"), Event: name, At: e.At.UTC()}
+	if payload, err := wire.Encode(&press); err == nil {
+		k.out.Publish(k.topic, payload, 1, false)
+	}
+	if e.Kind == hal.Stuck || e.Kind == hal.Chattering || e.Kind == hal.Healed {
+		k.house.log.Warn("a key", "key", e.Key, "is", name)
+		k.house.post(func() {
+			k.house.fault("key-"+e.Key.String(), e.Kind != hal.Healed, "the "+e.Key.String()+" key is "+name)
+		})
+	}
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"parley/cmd/parley/config"
+	"parley/mqtt"
+	"parley/mqtt/broker"
+	"parley/mqtt/wire"
+)
+
+// inside is how the box's own client reaches the embedded broker: without a socket, as a user whom nobody else can be.
+type inside struct {
+	pipes    chan net.Conn
+	done     chan struct{}
+	password string
+}
+
+// insideUser may not be given to others: config takes no such name for an account.
+const insideUser = "$box"
+
+func newInside() *inside {
+	return &inside{pipes: make(chan net.Conn), done: make(chan struct{}), password: rand.Text()}
+}
+
+// Accept, Close and Addr make it a net.Listener for the broker.
+func (i *inside) Accept() (net.Conn, error) {
+	select {
+	case c := <-i.pipes:
+		return c, nil
+	case <-i.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (i *inside) Close() error {
+	select {
+	case <-i.done:
+	default:
+		close(i.done)
+	}
+	return nil
+}
+
+func (i *inside) Addr() net.Addr { return pipeAddr{} }
+
+type pipeAddr struct{}
+
+func (pipeAddr) Network() string { return "pipe" }
+func (pipeAddr) String() string  { return "inside" }
+
+// dial is the client's end.
+func (i *inside) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	select {
+	case i.pipes <- theirs:
+		return ours, nil
+	case <-i.done:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func newBroker(cfg config.Config, d *data, own *inside, log *slog.Logger) (*broker.Broker, error) {
+	socket, err := broker.Listen(cfg.MQTT.Listen)
+	if err != nil {
+		return nil, taken(err, "tcp", cfg.MQTT.Listen, "mqtt.listen")
+	}
+	listener := broker.Listener{Listener: socket}
+	if cfg.MQTT.TLS.Given() {
+		if listener.TLS, err = serverTLS(cfg.MQTT.TLS, d, "mqtt.tls"); err != nil {
+			return nil, err
+		}
+	}
+	conf := broker.Config{Listeners: []broker.Listener{listener, {Listener: own}}, Log: log}
+	if len(cfg.MQTT.Users) > 0 {
+		conf.Users = map[string]string{insideUser: own.password}
+		for _, u := range cfg.MQTT.Users {
+			conf.Users[u.Name] = u.Password.Reveal()
+		}
+	}
+	return broker.New(conf)
+}
+
+// newClient makes the connection to the broker, with the last will of this session.
+func newClient(cfg config.Config, box wire.Box, session int, own *inside, log *slog.Logger) (*mqtt.Client, error) {
+	state := func(word wire.StateWord) *mqtt.Message {
+		payload, err := wire.Encode(&wire.BoxState{State: word, Sess: uint64(session)})
+		if err != nil {
+			panic(err) // a state of our own with a session from 1 on is valid
+		}
+		return &mqtt.Message{Topic: box.State(), Payload: payload, QoS: 1, Retained: true}
+	}
+	conf := mqtt.Config{
+		ClientID: "parley-" + cfg.Box, Log: log,
+		Will:    state(wire.Lost),
+		Goodbye: func() *mqtt.Message { return state(wire.Disconnected) },
+	}
+	if own != nil {
+		conf.URL, conf.Dial = "mqtt://inside", own.dial
+		if len(cfg.MQTT.Users) > 0 {
+			conf.User, conf.Password = insideUser, own.password
+		}
+		return mqtt.New(conf)
+	}
+	conf.URL, conf.User, conf.Password = cfg.MQTT.Broker, cfg.MQTT.User, cfg.MQTT.Password.Reveal()
+	var err error
+	if cfg.MQTT.CA != "" {
+		if conf.CA, err = certPool(cfg.MQTT.CA); err != nil {
+			return nil, fmt.Errorf("setting `mqtt.ca`: %w", err)
+		}
+	}
+	if cfg.MQTT.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(cfg.MQTT.Cert, cfg.MQTT.Key)
+		if err != nil {
+			return nil, fmt.Errorf("setting `mqtt.cert`: %w", err)
+		}
+		conf.Certificate = &pair
+	}
+	return mqtt.New(conf)
+}
+
+// builtAt is no later than now on any machine whose clock is set.
+var builtAt = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func newDoor(box wire.Box, key ed25519.PrivateKey, session int) *wire.Door {
+	return wire.NewDoor(wire.DoorConfig{
+		Box: box, Keys: wire.NewKeySet(key.Public().(ed25519.PublicKey)), Sess: uint64(session),
+		ClockSet: func() bool { return time.Now().After(builtAt) },
+	})
+}
+
+// tellInfo tells what the box is, and that it is ready.
+func (b *box) tellInfo() {
+	b.topics.tell(b.topics.box.State(), &wire.BoxState{State: wire.Ready, Sess: uint64(b.session)}, true)
+	info := wire.BoxInfo{
+		Model: b.board.Name, Serial: b.cfg.Box, Firmware: cmp.Or(version, "dev"), Addresses: addresses(),
+		Features: []string{"sip", "opus", "g722", "pcmu", "pcma", "srtp"}, Schemas: []string{"box/1", "conf/1"},
+	}
+	b.topics.tell(b.topics.box.Info(), &info, true)
+}
+
+// addresses lists where the machine can be reached, loopback left out.
+func addresses() []string {
+	list := []string{}
+	found, _ := net.InterfaceAddrs()
+	for _, a := range found {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && !p.Addr().IsLoopback() && !p.Addr().IsLinkLocalUnicast() {
+			list = append(list, p.Addr().String())
+		}
+	}
+	return list[:min(len(list), 16)]
+}

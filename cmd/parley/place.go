@@ -1,0 +1,340 @@
+package main
+
+import (
+	"sync"
+	"time"
+
+	"parley/audio"
+	"parley/audio/tone"
+	"parley/cmd/parley/config"
+	"parley/conference"
+	"parley/sip"
+)
+
+// place is the room that the box stands in: its microphone's gate, the conference it is in, and who rings for it. All of it
+// but the gate belongs to the house's goroutine.
+type place struct {
+	house *house
+	gate  *microphone
+	tones *tone.Player
+
+	leg     *leg
+	mute    conference.Reasons
+	out     *leg      // the call that the join key placed, until it is answered
+	early   *leg      // whose early media the room hears
+	waiting []*leg    // calls that ring for the place, the first come first
+	pressed time.Time // the last press of the join key
+	result  string    // how the last call ended
+	quiet   time.Time // when the tone of a call that came to nothing ends; zero if none plays
+}
+
+// placeState is the room as others see it.
+type placeState struct {
+	Muted   bool
+	Reasons []string
+	Room    *room
+	Calling bool   // the join key's call is not answered yet
+	Rings   []*leg // calls that wait for the key
+	Result  string // how the last call ended; empty while one stands
+}
+
+// microphone joins the gate with who closed it. The key closes the gate at once, without the house; the house opens it
+// only if the key did not close it meanwhile.
+type microphone struct {
+	audio.Gate
+	mu  sync.Mutex
+	key bool // closed by the key
+}
+
+// closeByKey acts first; everybody else is told afterwards.
+func (m *microphone) closeByKey() {
+	m.Close()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.key = true
+	m.Close()
+}
+
+// openByKey is the only way to open what the key has closed.
+func (m *microphone) openByKey() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.key = false
+	m.Open()
+}
+
+// openUnlessKey is how everybody else opens.
+func (m *microphone) openUnlessKey() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.key {
+		m.Open()
+	}
+}
+
+func newPlace(h *house, mic *microphone, open bool) *place {
+	p := &place{house: h, gate: mic, tones: &tone.Player{}, leg: &leg{id: "place", port: placePort}}
+	if open {
+		p.gate.Open()
+	} else {
+		p.mute = conference.Reasons{{Reason: conference.System, By: conference.Actor{Role: conference.BySystem}, At: h.now()}}
+	}
+	h.place = p
+	return p
+}
+
+// keyMuted is told that the mute key closed the gate, or opened it.
+func (p *place) keyMuted(closed bool) {
+	by := conference.Actor{Role: conference.ByKey}
+	if closed {
+		p.setMute(conference.Hardware, by, true)
+		p.tones.Play(tone.MuteOn)
+		return
+	}
+	for _, r := range []conference.Reason{conference.Hardware, conference.System, conference.Self} {
+		p.setMute(r, by, false)
+	}
+	p.tones.Play(tone.MuteOff)
+}
+
+// setMute sets or clears one reason, in the conference too if the place is in one. The gate is open while there is none.
+func (p *place) setMute(r conference.Reason, by conference.Actor, on bool) error {
+	err := p.tellMute(r, by, on)
+	if err == nil {
+		p.mute = without(p.mute, r)
+		if on {
+			p.mute = append(p.mute, conference.Mark{Reason: r, By: by, At: p.house.now()})
+		}
+	}
+	if len(p.mute) > 0 {
+		p.gate.Close()
+	} else {
+		p.gate.openUnlessKey()
+	}
+	p.changed()
+	return err
+}
+
+// tellMute applies the change to the roster; outside a conference a roster of one judges whether it is allowed.
+func (p *place) tellMute(r conference.Reason, by conference.Actor, on bool) error {
+	cmd := conference.Command{Do: conference.Unmute, ID: p.leg.id, Reason: r, By: by}
+	if on {
+		cmd.Do = conference.Mute
+	}
+	if p.leg.room != nil {
+		err := p.house.do(p.leg.room, cmd)
+		p.house.hear()
+		return err
+	}
+	alone := conference.New("", "", "", 0)
+	if _, err := alone.Apply(p.house.now(), conference.Command{Do: conference.Add, Member: p.member()}); err != nil {
+		return err
+	}
+	_, err := alone.Apply(p.house.now(), cmd)
+	return err
+}
+
+func without(rs conference.Reasons, r conference.Reason) conference.Reasons {
+	kept := conference.Reasons{}
+	for _, m := range rs {
+		if m.Reason != r {
+			kept = append(kept, m)
+		}
+	}
+	return kept
+}
+
+func (p *place) member() conference.Member {
+	return conference.Member{
+		ID: p.leg.id, Number: p.house.cfg.Place.Number, Name: p.house.cfg.Place.Name, Place: true,
+		State: conference.Connected, Mute: p.mute,
+	}
+}
+
+// joinKey is the join key: it takes who waits, else leaves, else calls. A second press right after the first is no wish.
+func (p *place) joinKey() {
+	now := p.house.now()
+	twice := !p.pressed.IsZero() && now.Sub(p.pressed) < p.house.cfg.Keys.DoublePress
+	p.pressed = now
+	switch {
+	case twice:
+	case len(p.waiting) > 0:
+		p.take()
+	case p.leg.room != nil:
+		p.rest("left by key")
+	default:
+		p.join(p.house.cfg.Place.Join)
+	}
+}
+
+// join brings the place into the conference with that number, or calls it: then it returns the call, which is not
+// answered yet.
+func (p *place) join(number string) (*leg, error) {
+	if p.leg.room != nil {
+		return nil, nil
+	}
+	p.result = ""
+	p.sound()
+	h := p.house
+	if r := h.find(number); r != nil {
+		if err := p.enter(r); err != nil {
+			return nil, p.fail(486, sip.Local, err)
+		}
+		return nil, nil
+	}
+	r := h.open("", "", 0, false)
+	if err := p.enter(r); err != nil {
+		return nil, p.fail(500, sip.Local, err)
+	}
+	l, err := h.dial(r, sip.Dial{To: number, From: h.cfg.Place.Number, Name: h.cfg.Place.Name, NoAnswer: h.cfg.Place.NoAnswer})
+	if err != nil {
+		p.rest(err.Error())
+		return nil, p.fail(codeOf(err), sip.Local, err)
+	}
+	p.out = l
+	p.changed()
+	return l, nil
+}
+
+// add calls somebody into the conference that the place is in, or calls him from the place.
+func (p *place) add(number string) (*leg, error) {
+	if p.leg.room == nil {
+		return p.join(number)
+	}
+	return p.house.dial(p.leg.room, sip.Dial{To: number, From: p.house.cfg.Place.Number, Name: p.house.cfg.Place.Name})
+}
+
+func (p *place) fail(code int, by sip.Side, err error) error {
+	p.result = err.Error()
+	p.playResult(toneFor(code, by))
+	p.changed()
+	return err
+}
+
+// resultTone is how long the room hears that its call came to nothing.
+const resultTone = 4 * time.Second
+
+func (p *place) playResult(k tone.Kind) {
+	p.quiet = p.house.now().Add(resultTone)
+	p.tones.Play(k)
+}
+
+// hush ends the tone of a call that came to nothing when its time is over.
+func (p *place) hush() {
+	if !p.quiet.IsZero() && p.house.now().After(p.quiet) {
+		p.sound()
+	}
+}
+
+func (p *place) enter(r *room) error {
+	err := p.house.enter(r, p.leg, p.member())
+	p.changed()
+	return err
+}
+
+// rest takes the place out of whatever it is in.
+func (p *place) rest(why string) {
+	if p.out != nil {
+		p.out, p.early = nil, nil
+		p.sound()
+	}
+	p.house.leave(p.leg, why)
+	p.changed()
+}
+
+func (p *place) ringing() bool { return len(p.waiting) > 0 }
+
+// called is told of a call for the place. It rings, or knocks while the place is in a conference; nobody is let in
+// without the key unless the settings say so.
+func (p *place) called(l *leg) {
+	l.call.Ring()
+	p.waiting = append(p.waiting, l)
+	if answer := p.house.cfg.Place.AutoAnswer; answer != config.AnswerOff && p.leg.room == nil {
+		if answer == config.AnswerMuted {
+			p.setMute(conference.System, conference.Actor{Role: conference.BySystem}, true)
+		}
+		p.take()
+		return
+	}
+	p.sound()
+	p.changed()
+}
+
+// sound plays what fits those who wait.
+func (p *place) sound() {
+	p.quiet = time.Time{}
+	switch {
+	case !p.ringing():
+		p.tones.Stop()
+	case p.leg.room != nil:
+		p.tones.Play(tone.Knock)
+	default:
+		p.tones.Play(tone.Ring)
+	}
+}
+
+// take answers the first who waits, into the conference that the place is in or into one of their own.
+func (p *place) take() {
+	l := p.waiting[0]
+	p.waiting = p.waiting[1:]
+	r := p.leg.room
+	if r == nil {
+		r = p.house.open("", "", 0, false)
+		p.enter(r)
+	}
+	p.sound()
+	if err := p.house.enter(r, l, memberOf(l.call, conference.Alerting)); err != nil {
+		l.call.Reject(486, "Conference is full")
+	} else {
+		l.call.Answer()
+	}
+	p.changed()
+}
+
+// heard is told of every call's event, and acts on those that concern the place.
+func (p *place) heard(l *leg, e sip.Event) {
+	for i, w := range p.waiting {
+		if w == l && e.Kind == sip.Ended {
+			p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
+			p.sound()
+			p.changed()
+			return
+		}
+	}
+	if l != p.out {
+		return
+	}
+	switch e.Kind {
+	case sip.Ringing:
+		if p.early == nil {
+			p.tones.Play(tone.RingBack)
+		}
+	case sip.EarlyMedia:
+		p.early = l
+		p.tones.Stop()
+		p.house.hear()
+	case sip.Answered:
+		p.out, p.early = nil, nil
+		p.tones.Stop()
+		p.house.hear()
+	case sip.Ended:
+		p.out, p.early = nil, nil
+		p.result = why(e)
+		p.playResult(toneFor(e.Code, e.By))
+	}
+	p.changed()
+}
+
+func (p *place) state() placeState {
+	return placeState{
+		Muted: p.gate.Closed(), Reasons: p.mute.Names(), Room: p.leg.room,
+		Calling: p.out != nil, Rings: append([]*leg(nil), p.waiting...), Result: p.result,
+	}
+}
+
+func (p *place) changed() {
+	s := p.state()
+	for _, d := range p.house.doors {
+		d.placed(s)
+	}
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	_ "embed"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"parley/audio"
+	"parley/audio/card"
+	"parley/audio/g711"
+	"parley/audio/g722"
+	"parley/audio/opus"
+	"parley/audio/wav"
+	"parley/board"
+	"parley/cmd/parley/config"
+	"parley/mixer"
+)
+
+// sentence is what the file card says when no other microphone is given.
+//
+//go:embed sentence.wav
+var sentence []byte
+
+// soundCard is the room's microphone and speaker, real or made of files.
+type soundCard interface {
+	mixer.Source
+	mixer.FrameSink
+	volume
+	Status() card.Status
+	Run(context.Context) error
+}
+
+// openCard makes the card that settings and board ask for, at rest. files tells that it is made of files.
+func openCard(cfg config.Config, b board.Board, d *data, mic *microphone, log *slog.Logger, onState func(card.Status)) (c soundCard, files bool, err error) {
+	device := cfg.Card.Device
+	if device == "auto" && b.Card != "auto" {
+		device = b.Card
+	}
+	if device == "auto" {
+		if cards, err := (card.System{}).Devices(); err != nil || len(cards) == 0 {
+			device = "file"
+		} else {
+			device = ""
+		}
+	}
+	if device == "file" {
+		c, err := fileCard(cfg, d, mic, log, onState)
+		return c, true, err
+	}
+	conf := card.Config{Device: device, Gate: &mic.Gate, Volume: cfg.Card.Volume, OnState: onState, Log: log}
+	if cfg.Card.Ducking {
+		conf.Duck = &card.DuckConfig{}
+	}
+	return card.New(conf), false, nil
+}
+
+// fileCard plays and records files; a folder that cannot be written costs the recording only.
+func fileCard(cfg config.Config, d *data, mic *microphone, log *slog.Logger, onState func(card.Status)) (soundCard, error) {
+	name, sound := "a spoken sentence", bytes.NewReader(sentence)
+	if path := cfg.Card.Microphone; path != "" {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("setting `card.microphone`: %w", err)
+		}
+		name, sound = path, bytes.NewReader(raw)
+	}
+	pcm, rate, err := wav.ReadAll(sound, maxMicrophone)
+	if err != nil {
+		return nil, fmt.Errorf("setting `card.microphone`: %s: %w", name, err)
+	}
+	conf := card.FilesConfig{Name: name, Microphone: pcm, Rate: rate, Gate: &mic.Gate, Volume: cfg.Card.Volume, OnState: onState}
+	speaker := cmp.Or(cfg.Card.Speaker, d.path("speaker.wav"))
+	if file, err := wav.Create(speaker, audio.SampleRate); err != nil {
+		log.Warn("what the speaker plays is not recorded", "error", err)
+	} else {
+		conf.Speaker = file
+	}
+	return card.NewFiles(conf)
+}
+
+// maxMicrophone bounds the file card's microphone: ten minutes at the highest rate, samples.
+const maxMicrophone = 600 * audio.SampleRate
+
+// codecs lists what the box speaks, in the order of the settings.
+func codecs(cfg config.Config) []audio.Codec {
+	known := map[string]audio.Codec{
+		"opus": opus.New(opus.Options{Bitrate: cfg.Opus.Bitrate, Complexity: cfg.Opus.Complexity}),
+		"g722": g722.New(), "pcmu": g711.PCMU(), "pcma": g711.PCMA(),
+	}
+	var list []audio.Codec
+	for _, name := range cfg.SIP.Codecs {
+		list = append(list, known[name])
+	}
+	return list
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"syscall"
+	"time"
+
+	"parley/cmd/parley/config"
+	"parley/sip"
+	"parley/sip/admit"
+	"parley/sip/registrar"
+	"parley/sip/route"
+	"parley/sip/rtp"
+)
+
+func newPorts(cfg config.Config) (*rtp.Ports, error) {
+	bind, err := netip.ParseAddr(cfg.Listen.RTP)
+	if err != nil {
+		return nil, fmt.Errorf("setting `listen.rtp`: %w", err)
+	}
+	return rtp.NewPorts(rtp.PortsConfig{
+		Bind: bind, First: cfg.RTP.First, Last: cfg.RTP.Last, Rest: cfg.RTP.Rest, Setting: "rtp.first and rtp.last",
+	}), nil
+}
+
+// makeSIP makes the agent, with who may call and where calls go.
+func (b *box) makeSIP() error {
+	phones := registrar.New(registrar.Config{MaxBindings: b.cfg.SIP.MaxRegistrations, MaxExpires: b.cfg.SIP.RegisterExpires})
+	routes, err := newRoutes(b.cfg, phones)
+	if err != nil {
+		return err
+	}
+	conf := sip.Config{
+		Listen: sipListeners(b.cfg.Listen), Advertise: b.cfg.SIP.Advertise,
+		Codecs: codecs(b.cfg), Ports: b.ports, Poller: b.poller, JitterTarget: b.cfg.RTP.JitterTarget,
+		Registrar: phones, Routes: routes, Upstreams: upstreams(b.cfg),
+		SRTP: map[config.SRTP]sip.SRTPPolicy{
+			config.SRTPDisable: sip.SRTPDisable, config.SRTPAllow: sip.SRTPAllow, config.SRTPRequire: sip.SRTPRequire,
+		}[b.cfg.SIP.SRTP],
+		MaxCalls: (b.cfg.RTP.Last - b.cfg.RTP.First + 1) / 2, SessionExpires: b.cfg.SIP.SessionExpires,
+		Handler: b.house, UserAgent: "Parley", Log: b.log,
+		Timers: sip.Timers{MediaAlert: b.cfg.RTP.AlertAfter, MediaEnd: b.cfg.RTP.HangupAfter},
+	}
+	if b.cfg.SIP.AllowRefer {
+		conf.AllowRefer = func(*sip.Call, string) bool { return true }
+	}
+	if len(b.cfg.Listen.SIPTLS) > 0 {
+		if conf.TLS, err = serverTLS(b.cfg.SIP.TLS, b.data, "sip.tls"); err != nil {
+			return err
+		}
+	}
+	if ca := b.cfg.SIP.TLS.CA; ca != "" {
+		pool, err := certPool(ca)
+		if err != nil {
+			return fmt.Errorf("setting `sip.tls.ca`: %w", err)
+		}
+		conf.TLSClient = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	users := knownUsers(b.cfg.SIP)
+	conf.Gate = admit.New(admit.Config{
+		Now: time.Now, Realm: b.cfg.SIP.Realm, MaxCalls: b.cfg.SIP.MaxCallsPerUser, TrustLoopback: b.cfg.SIP.TrustLoopback,
+		Users: func(user string) (admit.HA1, bool) { h, ok := users[user]; return h, ok },
+		Token: func(user string) (string, bool) { return b.agent.OwnContact(user) },
+	})
+	b.agent = sip.New(conf)
+	return nil
+}
+
+// knownUsers holds what a digest is judged by, and no password.
+func knownUsers(s config.SIP) map[string]admit.HA1 {
+	users := make(map[string]admit.HA1, len(s.Users))
+	for _, u := range s.Users {
+		if u.HA1.Given() {
+			users[u.Name] = admit.HA1{MD5: u.HA1.Reveal()}
+		} else {
+			users[u.Name] = admit.Hash(u.Name, s.Realm, u.Password.Reveal())
+		}
+	}
+	return users
+}
+
+func sipListeners(l config.Listen) []sip.Listener {
+	var list []sip.Listener
+	for _, x := range []struct {
+		network string
+		addrs   []string
+	}{{"udp", l.SIPUDP}, {"tcp", l.SIPTCP}, {"tls", l.SIPTLS}} {
+		for _, a := range x.addrs {
+			list = append(list, sip.Listener{Network: x.network, Addr: a})
+		}
+	}
+	return list
+}
+
+func upstreams(cfg config.Config) []sip.Upstream {
+	var list []sip.Upstream
+	for _, u := range cfg.SIP.Upstreams {
+		up := sip.Upstream{
+			Name: u.Name, Registrar: uriOf(u.Registrar, u.Transport), User: u.User,
+			Auth:    sip.Auth{User: u.User, Password: u.Password.Reveal()},
+			Expires: u.Expires, Number: cfg.Place.Number,
+		}
+		if u.Proxy != "" {
+			up.Proxy = uriOf(u.Proxy, u.Transport)
+		}
+		list = append(list, up)
+	}
+	return list
+}
+
+// uriOf makes a SIP URI of what the settings take for a server: a URI, or host[:port] with the transport beside it.
+func uriOf(server, transport string) string {
+	if strings.HasPrefix(server, "sip:") || strings.HasPrefix(server, "sips:") {
+		return server
+	}
+	return "sip:" + server + ";transport=" + cmp.Or(transport, "udp")
+}
+
+// newRoutes makes the table of numbers: every upstream is a gateway by its name, and a URI is one by itself.
+func newRoutes(cfg config.Config, phones *registrar.Registrar) (*route.Table, error) {
+	here := map[string]bool{}
+	for _, c := range cfg.Conferences {
+		here[c.Number] = true
+	}
+	conf := route.Config{
+		Conference: func(number string) bool { return here[number] },
+		Contact:    func(user string) bool { return len(phones.Lookup(time.Now(), user)) > 0 },
+	}
+	known := map[string]bool{}
+	for _, u := range cfg.SIP.Upstreams {
+		g := route.Gateway{Name: u.Name, URI: uriOf(u.Registrar, u.Transport)}
+		if u.Proxy != "" {
+			g.Proxy = uriOf(u.Proxy, u.Transport)
+		}
+		conf.Gateways, known[u.Name] = append(conf.Gateways, g), true
+	}
+	for _, r := range cfg.SIP.Routes {
+		for _, g := range r.Gateways {
+			if !known[g] {
+				conf.Gateways, known[g] = append(conf.Gateways, route.Gateway{Name: g, URI: g}), true
+			}
+		}
+		conf.Rules = append(conf.Rules, route.Rule{
+			Prefix: r.Prefix, Strip: r.Strip, Prepend: r.Prepend, Gateways: r.Gateways, Identity: r.Identity,
+		})
+	}
+	return route.New(conf)
+}
+
+// explain adds who has a port that could not be opened, and which setting changes it.
+func (b *box) explain(err error) error {
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return err
+	}
+	for _, l := range sipListeners(b.cfg.Listen) {
+		if strings.Contains(err.Error(), l.Network+" "+l.Addr) {
+			network := l.Network
+			if network == "tls" {
+				network = "tcp"
+			}
+			return taken(err, network, l.Addr, "listen.sip_"+l.Network)
+		}
+	}
+	return err
+}
+
+// taken says who has the port.
+func taken(err error, network, addr, setting string) error {
+	at, parse := netip.ParseAddrPort(addr)
+	if parse != nil {
+		return fmt.Errorf("%w (setting `%s`)", err, setting)
+	}
+	return fmt.Errorf("%w: %s has it; stop that, or choose another port with the setting `%s`", err, holderOf(network, at), setting)
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"sort"
+	"time"
+
+	"parley/conference"
+	"parley/mqtt/wire"
+	"parley/sip"
+)
+
+// topics tells on MQTT what happens in the house: a door that only goes out. It belongs to the house's goroutine.
+type topics struct {
+	house *house
+	out   publisher
+	box   wire.Box
+	eid   string
+	calls []byte // as last told, since most events do not change it
+	lease map[string]time.Time
+}
+
+func (t *topics) tell(topic string, v interface{ Check() error }, retained bool) {
+	payload, err := wire.Encode(v)
+	if err != nil {
+		t.house.log.Error("a message of our own is not valid", "topic", topic, "error", err)
+		return
+	}
+	t.out.Publish(topic, payload, 1, retained)
+}
+
+func (t *topics) happened(r *room, e conference.Event) {
+	if conf, err := wire.NewConf(t.eid, r.Number()); err == nil {
+		notice := wire.NoticeOf(e)
+		t.tell(conf.Notice(), &notice, false)
+		if e.What != conference.Talking && e.What != conference.Resting {
+			snapshot := wire.SnapshotOf(r.Snapshot())
+			t.tell(conf.State(), &snapshot, true)
+		}
+	}
+	t.tellCalls()
+}
+
+// opened tells a conference that nobody is in yet.
+func (t *topics) opened(r *room) {
+	if conf, err := wire.NewConf(t.eid, r.Number()); err == nil {
+		snapshot := wire.SnapshotOf(r.Snapshot())
+		t.tell(conf.State(), &snapshot, true)
+	}
+}
+
+func (t *topics) ended(r *room) {
+	if conf, err := wire.NewConf(t.eid, r.Number()); err == nil {
+		t.out.Publish(conf.State(), nil, 1, true)
+	}
+	t.tellCalls()
+}
+
+func (t *topics) placed(placeState) {
+	gate := wire.GateOf(t.house.place.mute)
+	t.tell(t.box.Mute(), &gate, true)
+	t.tellCalls()
+}
+
+// tellCalls tells every call there is, if that is news.
+func (t *topics) tellCalls() {
+	calls := wire.Calls{Calls: []wire.Call{}}
+	for c, l := range t.house.legs {
+		calls.Calls = append(calls.Calls, callOf(c, l, t.house.place))
+	}
+	sort.Slice(calls.Calls, func(i, j int) bool { return calls.Calls[i].ID < calls.Calls[j].ID })
+	payload, err := wire.Encode(&calls)
+	if err != nil {
+		t.house.log.Error("a message of our own is not valid", "topic", t.box.Call(), "error", err)
+		return
+	}
+	if !bytes.Equal(payload, t.calls) {
+		t.calls = payload
+		t.out.Publish(t.box.Call(), payload, 1, true)
+	}
+}
+
+func callOf(c *sip.Call, l *leg, p *place) wire.Call {
+	info := c.Info()
+	call := wire.Call{
+		ID: l.id, Direction: c.Direction().String(), Number: c.From(), State: string(conference.Alerting),
+		Codec: info.Format.Codec, Secure: info.SRTP, Since: info.Began.UTC(),
+	}
+	if c.Direction() == sip.Out {
+		call.Number, call.State = c.Number(), string(conference.DialingOut)
+	}
+	if l.room == nil {
+		call.Place = c.Number() == p.house.cfg.Place.Number
+		return call
+	}
+	if m, ok := l.room.Member(l.id); ok {
+		call.State, call.Since = string(m.State), m.Since.UTC()
+	}
+	call.Conf = l.room.Number()
+	call.Place = l.room == p.leg.room && !l.room.standing
+	return call
+}
+
+// asked is told that somebody wants levels for a while.
+func (t *topics) asked(payload []byte) {
+	var lease wire.Lease
+	if err := wire.DecodeKnown(payload, &lease); err != nil {
+		t.house.log.Info("a wish for levels cannot be read", "error", err)
+		return
+	}
+	const most = 64
+	if _, renewed := t.lease[lease.ID]; !renewed && len(t.lease) >= most {
+		return
+	}
+	t.lease[lease.ID] = t.house.now().Add(time.Duration(lease.TTL) * time.Second)
+}
+
+// levels tells how loud everybody is while somebody has asked for it.
+func (t *topics) levels() {
+	now := t.house.now()
+	for id, until := range t.lease {
+		if !now.Before(until) {
+			delete(t.lease, id)
+		}
+	}
+	if len(t.lease) == 0 {
+		return
+	}
+	told := wire.Levels{At: now.UTC(), Members: []wire.Level{}}
+	for _, r := range t.house.rooms {
+		for _, l := range r.legs {
+			if sound, ok := t.house.mixer.State(l.port); ok {
+				told.Members = append(told.Members, wire.Level{ID: l.id, RMS: wire.DBFS(sound.RMS), Peak: wire.DBFS(sound.Peak)})
+			}
+		}
+	}
+	if payload, err := wire.Encode(&told); err == nil {
+		t.out.Publish(t.box.Levels(), payload, 0, false)
+	}
+}
