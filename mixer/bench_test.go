@@ -99,3 +99,30 @@ func BenchmarkTick(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkSetHearing is a change of who hears whom in a hall, on the goroutine of whoever makes it: with one list for all, and
+// with a list for each.
+func BenchmarkSetHearing(b *testing.B) {
+	for _, n := range []int{30, 300} {
+		var ids []PortID
+		m := New(Config{Codecs: []audio.Codec{g711.PCMU()}})
+		for i := range n {
+			add(b, m, Port{ID: PortID(i), Source: silent(), Packets: &void{f: g711.PCMU().Format()}})
+			ids = append(ids, PortID(i))
+		}
+		one, each := everyone(ids...), Hearing{}
+		for _, id := range ids {
+			each[id] = append([]PortID(nil), ids...)
+		}
+		for _, c := range []struct {
+			name string
+			h    Hearing
+		}{{"one", one}, {"each", each}} {
+			b.Run(fmt.Sprintf("ports=%d/%s", n, c.name), func(b *testing.B) {
+				for b.Loop() {
+					m.SetHearing(c.h)
+				}
+			})
+		}
+	}
+}

@@ -78,6 +78,9 @@ type Config struct {
 	// OnGone is told of a source that answered audio.Gone: the port is silent and hears nothing from that tick on, and waits for
 	// Remove. It is called on a goroutine of Run's and may block.
 	OnGone func(PortID)
+	// Priority is that of Run's thread among the machine's real-time threads (SCHED_FIFO), 1 to 99; 0 leaves it an ordinary
+	// one. If it is not permitted, Run says so and goes on without.
+	Priority int
 	// Log gets what Run has to say, never from within a tick. nil: nothing is said.
 	Log *slog.Logger
 }

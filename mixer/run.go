@@ -27,7 +27,11 @@ func (m *Mixer) Run(ctx context.Context) error {
 		wait.Go(func() { m.report(ctx) })
 	}
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	if m.config.Priority == 0 { // else the thread ends with this goroutine, because no other is to inherit its priority
+		defer runtime.UnlockOSThread()
+	} else if err := prefer(m.config.Priority); err != nil {
+		m.config.Log.Warn("mixer: no real-time priority", "err", err)
+	}
 	clock, err := newClock()
 	if err != nil {
 		return err
@@ -50,6 +54,11 @@ func (m *Mixer) Run(ctx context.Context) error {
 		m.stats.ended(clock.now()-now, n)
 	}
 	return nil
+}
+
+// prefer makes the calling thread a real-time one.
+func prefer(priority int) error {
+	return unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: uint32(priority)}, 0)
 }
 
 // report tells OnGone.

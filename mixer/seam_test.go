@@ -93,17 +93,17 @@ func seam(t *testing.T, c audio.Codec, pause int) {
 			back = k
 		}
 	}
-	if c.Format().Codec == "G722" && back == 0 {
+	for i := 60 / n; i < 100/n; i++ {
+		if !bytes.Equal(talker.packets[i], other.packets[i]) {
+			t.Fatalf("packet %d is not the shared one", i)
+		}
+	}
+	if c.Format().Codec == "G722" && alone == 100 && back == 0 {
 		t.Log("encoded alone to the end: two encoders of G.722 did not come together")
 		return
 	}
 	if alone < 100 || alone > 101 || back <= 105 {
 		t.Fatalf("alone from tick %d, shared again from tick %d", alone, back)
-	}
-	for i := 60 / n; i < 100/n; i++ {
-		if !bytes.Equal(talker.packets[i], other.packets[i]) {
-			t.Fatalf("packet %d is not the shared one", i)
-		}
 	}
 	worst := func(from, to int) float64 {
 		db, frame := -200.0, rate/100
@@ -117,5 +117,121 @@ func seam(t *testing.T, c audio.Codec, pause int) {
 		alone, back, after, end)
 	if after > 0 || end > 0 {
 		t.Error("the way back is to be heard")
+	}
+}
+
+// Leaving the shared stream, in the middle of a packet or at its end, is exact: the port's own encoder makes the packets that the
+// shared one would have made of the same sound.
+func TestOwnEncoderGoesOnWhereTheSharedOneIs(t *testing.T) {
+	for _, c := range []audio.Codec{g711.PCMU(), g711.PCMA(), g722.New(), opus.New(opus.Options{})} {
+		for k := range 2 {
+			f := c.Format()
+			m := New(Config{Codecs: []audio.Codec{c}})
+			a, errA := m.newStream(f)
+			b, errB := m.newStream(f)
+			if errA != nil || errB != nil {
+				t.Fatal(errA, errB)
+			}
+			speech := babble(f.SampleRate, 140, 9000, 200)
+			for n := range 200 {
+				part := n % 2
+				if part == 0 {
+					a.begin()
+					if n > 100+k {
+						b.begin()
+					}
+				}
+				if n == 100+k {
+					b.follow(a, part)
+				}
+				speech(n, a.part(part))
+				if n >= 100+k {
+					speech(n, b.part(part))
+				}
+				if part == 1 {
+					a.encode()
+					if n >= 100+k {
+						b.encode()
+						if !a.sameAs(b) {
+							t.Fatalf("%s, left %d frames into a packet: tick %d differs", f.Codec, k, n)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// Alone in its class, a leg never hears a seam: whichever encoder begins goes on where the other stopped.
+func TestALegAloneInItsClassIsEncodedAsByOne(t *testing.T) {
+	for _, c := range []audio.Codec{g722.New(), opus.New(opus.Options{})} {
+		rate := c.Format().SampleRate
+		m := New(Config{Codecs: []audio.Codec{c}})
+		l := taped(t, c)
+		// It says something a hundred times, so softly that the sum is the same, but for a sample of 1.
+		word := &script{play: func(n int, pcm []int16) audio.Status {
+			if n%7 > 2 {
+				return audio.Silent
+			}
+			clear(pcm)
+			pcm[n%5] = 1
+			return audio.Active
+		}}
+		add(t, m, Port{ID: 1, Source: word, Packets: l, Ungated: true}, Port{ID: 2, Source: tone(rate, 400, 6000), Packets: &void{f: c.Format()}})
+		m.SetHearing(Hearing{1: {1, 2}})
+		enc, _ := c.NewEncoder(c.Format())
+		dec, _ := c.NewDecoder(c.Format())
+		var want []int16
+		voice := tone(rate, 400, 6000)
+		n := c.Format().PacketSamples()
+		for k := range 100 {
+			ticks(m, 2)
+			pcm, packet := make([]int16, n), make([]byte, audio.MaxPacket)
+			voice.play(2*k, pcm[:n/2])
+			voice.play(2*k+1, pcm[n/2:])
+			size, _ := enc.Encode(pcm, packet)
+			out := make([]int16, n)
+			if _, err := dec.Decode(packet[:size], out); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, out...)
+		}
+		mustEqual(t, c.Format().Codec, l.pcm, want)
+	}
+}
+
+// Many who could not be brought together cost no more than a crowd of encoders.
+func TestNoMoreThanACrowdIsEncodedAlone(t *testing.T) {
+	c := g722.New()
+	m := New(Config{Codecs: []audio.Codec{c}})
+	var ids []PortID
+	for i := range 120 {
+		s := tone(16000, 100+float64(i)*20, 200)
+		play := s.play
+		s.play = func(n int, pcm []int16) audio.Status {
+			if i > 0 && (n < 20 || n > 30) {
+				return audio.Silent
+			} else if i == 0 {
+				return babble(16000, 120, 8000, 100)(n, pcm)
+			}
+			return play(n, pcm)
+		}
+		add(t, m, Port{ID: PortID(i), Source: s, Packets: &void{f: c.Format()}, Ungated: true})
+		ids = append(ids, PortID(i))
+	}
+	m.SetHearing(everyone(ids...))
+	ticks(m, 30)
+	if m.tick.settling > 0 {
+		t.Fatal("everybody should talk")
+	}
+	ticks(m, 70)
+	alone := 0
+	for i := range m.plan.Load().seats {
+		if p := m.plan.Load().seats[i].port; p.cur == p.own {
+			alone++
+		}
+	}
+	if alone > crowd+1 {
+		t.Errorf("%d listeners are encoded alone, want %d and the talker", alone, crowd)
 	}
 }

@@ -27,7 +27,7 @@ type ticker struct {
 	n        uint64 // number of this tick, from firstTick
 	gone     int    // sources that have ended and were not reported yet
 	mix      [audio.FrameSamples]int32
-	settling int // listeners that were encoded alone though they contributed nothing, in the last tick
+	settling int // listeners so far in this tick that are encoded alone though they contribute nothing
 }
 
 // Tick is one step of 10 ms: everything is read, mixed and handed out. It belongs to one goroutine (Run's, if that runs), does
@@ -152,7 +152,7 @@ func (t *ticker) hand(p *plan) {
 			s.begin()
 		}
 	}
-	settling := 0
+	t.settling = 0
 	for i := range p.seats {
 		s := &p.seats[i]
 		if s.gone {
@@ -164,11 +164,8 @@ func (t *ticker) hand(p *plan) {
 			t.frame(s, c, f)
 			continue
 		}
-		if t.packet(s, c, f) {
-			settling++
-		}
+		t.packet(s, c, f)
 	}
-	t.settling = settling
 	for i := range p.streams {
 		s := &p.streams[i]
 		if !s.using {
@@ -240,8 +237,8 @@ func (t *ticker) less(s *seat, sum []int32, f form) []int32 {
 	return mix
 }
 
-// packet serves a PacketSink and tells whether that was encoded alone only to settle.
-func (t *ticker) packet(s *seat, c *class, f form) bool {
+// packet serves a PacketSink.
+func (t *ticker) packet(s *seat, c *class, f form) {
 	k := t.part(s.format)
 	if k == 0 && s.cur == s.own {
 		s.own.begin()
@@ -262,10 +259,12 @@ func (t *ticker) packet(s *seat, c *class, f form) bool {
 	}
 	if s.cur != s.own {
 		s.shared.using, s.alone = true, false
-		return false
+		return
+	}
+	if f == none {
+		t.settling++
 	}
 	t.apart(s, c, f, s.own.part(k), &s.limiter)
-	return f == none
 }
 
 // leave goes from the shared stream to the port's own one, in the middle of a packet if need be.
@@ -281,8 +280,8 @@ func (t *ticker) rejoin(s *seat) {
 	case !s.shared.used && !s.shared.using:
 		s.shared.follow(s.own, 0)
 	case s.equal >= alike:
-	case t.settling > mob, t.settling > crowd && s.own.loudest() <= calm:
-		t.settling--
+	case t.settling >= mob, t.settling >= crowd && (s.own.loudest() <= calm || s.own.size == 0):
+		// s.own.size is 0 if nothing was sent yet.
 	default:
 		return
 	}
