@@ -32,7 +32,14 @@ func serve(t *testing.T, addr string) (url string, stop func()) {
 		l, err = broker.Listen(addr)
 		return err
 	})
-	b, err := broker.New(broker.Config{Listeners: []broker.Listener{{Listener: l}}, Log: quiet})
+	stop = serveConfig(t, broker.Config{Listeners: []broker.Listener{{Listener: l}}})
+	return "mqtt://" + l.Addr().String(), stop
+}
+
+func serveConfig(t *testing.T, cfg broker.Config) (stop func()) {
+	t.Helper()
+	cfg.Log = quiet
+	b, err := broker.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +48,7 @@ func serve(t *testing.T, addr string) (url string, stop func()) {
 	wg.Go(func() { b.Run(ctx) })
 	stop = func() { cancel(); wg.Wait() }
 	t.Cleanup(stop)
-	return "mqtt://" + l.Addr().String(), stop
+	return stop
 }
 
 func eventually(t *testing.T, what string, f func() error) {

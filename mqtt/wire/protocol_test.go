@@ -1,0 +1,171 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func protocol(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("PROTOCOL.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// payloads makes an empty one of each payload type.
+var payloads = map[string]func() checker{
+	"BoxState": func() checker { return new(BoxState) }, "BoxInfo": func() checker { return new(BoxInfo) },
+	"KeyPress": func() checker { return new(KeyPress) }, "Gate": func() checker { return new(Gate) },
+	"Calls": func() checker { return new(Calls) }, "Alert": func() checker { return new(Alert) },
+	"Tele": func() checker { return new(Tele) }, "Levels": func() checker { return new(Levels) },
+	"Lease": func() checker { return new(Lease) }, "Notice": func() checker { return new(Notice) },
+	"Snapshot": func() checker { return new(Snapshot) }, "Envelope": func() checker { return new(Envelope) },
+	"Command": func() checker { return new(Command) }, "Answer": func() checker { return new(Answer) },
+}
+
+var example = regexp.MustCompile("(?s)```json (\\w+)\n(.*?)\n```")
+
+func examples(t testing.TB) map[string][]string {
+	t.Helper()
+	b, err := os.ReadFile("PROTOCOL.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string][]string{}
+	for _, m := range example.FindAllStringSubmatch(string(b), -1) {
+		found[m[1]] = append(found[m[1]], m[2])
+	}
+	return found
+}
+
+// Every example is what the code reads and writes, and every payload has one.
+func TestExamples(t *testing.T) {
+	all := examples(t)
+	for kind, list := range all {
+		if payloads[kind] == nil {
+			t.Errorf("%s is no payload", kind)
+			continue
+		}
+		for _, text := range list {
+			v := payloads[kind]()
+			if err := Decode([]byte(text), v); err != nil {
+				t.Errorf("%s: %v\n%s", kind, err, text)
+				continue
+			}
+			b, err := Encode(v)
+			if err != nil {
+				t.Errorf("%s: %v", kind, err)
+			}
+			var want, got any
+			json.Unmarshal([]byte(text), &want)
+			json.Unmarshal(b, &got)
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("%s comes back as\n%s\nnot\n%s", kind, b, text)
+			}
+		}
+	}
+	for kind := range payloads {
+		if len(all[kind]) == 0 {
+			t.Errorf("%s has no example", kind)
+		}
+	}
+}
+
+// The signed example is genuine and holds the command below it.
+func TestSignedExample(t *testing.T) {
+	all := examples(t)
+	m := regexp.MustCompile("public half is `([^`]+)`").FindStringSubmatch(protocol(t))
+	if m == nil {
+		t.Fatal("no public key")
+	}
+	pub, err := ParsePublicKey(m[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	box, _ := NewBox("local", "box-0a1b2c")
+	d := NewDoor(DoorConfig{Box: box, Keys: NewKeySet(pub), Sess: 41, Now: func() time.Time { return time.Unix(1795255200, 0) }})
+	v := d.Receive(box.Cmd(VerbDial), []byte(all["Envelope"][0]), false)
+	var want Command
+	Decode([]byte(all["Command"][0]), &want)
+	if !v.Fresh || v.Command != want {
+		t.Errorf("%+v", v)
+	}
+	if b, _ := Encode(&want); !bytes.Equal(b, []byte(all["Command"][0])) {
+		t.Errorf("the command is written as %s", b)
+	}
+}
+
+// column gives the first cells, without their backquotes, of the table under that heading row.
+func column(t *testing.T, heading string) (cells []string) {
+	t.Helper()
+	_, rest, ok := strings.Cut(protocol(t), "| "+heading+" |")
+	if !ok {
+		t.Fatalf("no table %q", heading)
+	}
+	for i, line := range strings.Split(rest, "\n") {
+		if i < 2 {
+			continue
+		}
+		if !strings.HasPrefix(line, "|") {
+			return cells
+		}
+		cells = append(cells, strings.Trim(strings.TrimSpace(strings.Split(line, "|")[1]), "`"))
+	}
+	return cells
+}
+
+func same(t *testing.T, what string, page, code []string) {
+	t.Helper()
+	page, code = slices.Sorted(slices.Values(page)), slices.Sorted(slices.Values(code))
+	if !slices.Equal(page, code) {
+		t.Errorf("%s: the page has\n%v\nthe code has\n%v", what, page, code)
+	}
+}
+
+func TestTables(t *testing.T) {
+	same(t, "reasons", column(t, "reason"), Reasons())
+	var verbs []string
+	for _, v := range Verbs() {
+		verbs = append(verbs, string(v))
+	}
+	same(t, "verbs", column(t, "verb"), verbs)
+	same(t, "verbs", verbs, mapKeys(verbArgs))
+	b := Box{eid: "{eid}", box: "{box}"}
+	c := Conf{eid: "{eid}", name: "{confName}"}
+	same(t, "topics", column(t, "topic"), []string{b.State(), b.Info(), b.Cmd("{verb}"), b.Res("{verb}"), b.Keys(), b.Mute(),
+		b.Call(), b.topic("alert/{id}"), b.Tele(), b.Levels(), b.LevelsLease(), c.Notice(), c.State()})
+}
+
+func mapKeys[V any](m map[Verb]V) (keys []string) {
+	for k := range maps.Keys(m) {
+		keys = append(keys, string(k))
+	}
+	return keys
+}
+
+// The words that the page lists for each field are those that the code takes.
+func TestWords(t *testing.T) {
+	page := protocol(t)
+	words := append([]string{}, memberStates...)
+	for _, w := range stateWords {
+		words = append(words, string(w))
+	}
+	for _, list := range [][]string{eventWords, reasonWords, roleWords} {
+		words = append(words, list...)
+	}
+	for _, w := range words {
+		if !strings.Contains(page, "`"+w+"`") {
+			t.Errorf("the page does not have %q", w)
+		}
+	}
+}
