@@ -1,10 +1,13 @@
 package card_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"parley/audio"
 	"parley/audio/card"
@@ -293,5 +296,44 @@ func TestNoCardAtAll(t *testing.T) {
 	}
 	if list, err := d.card.Devices(); len(list) != 0 || err != nil {
 		t.Error(list, err)
+	}
+}
+
+// Run on a machine without a card is quiet and ends at once when it shall.
+func TestRunWithoutCard(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	driver := cardtest.NewDriver(cardtest.NewClock(time.Unix(1e9, 0)))
+	driver.Plug()
+	states := make(chan card.Status, 10)
+	c := card.New(card.Config{Driver: driver, OnState: func(s card.Status) { states <- s }})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- c.Run(ctx) }()
+	if s := <-states; s.State != card.Absent {
+		t.Errorf("%+v", s)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if s := <-states; s.State != card.Closed {
+		t.Errorf("%+v", s)
+	}
+}
+
+func BenchmarkTick(b *testing.B) {
+	clock := cardtest.NewClock(time.Unix(1e9, 0))
+	driver := cardtest.NewDriver(clock)
+	c := card.New(card.Config{Driver: driver, Now: clock.Now, Volume: 80, Duck: &card.DuckConfig{}})
+	now := clock.Now()
+	c.Tend(now)
+	var in, out audio.Frame
+	loud(out[:], 0)
+	driver.Microphone = loud
+	for b.Loop() {
+		now = now.Add(audio.FrameDuration)
+		driver.Advance(now)
+		c.ReadFrame(audio.SampleRate, &in)
+		c.WriteFrame(&out)
 	}
 }
