@@ -127,7 +127,7 @@ func drawConference(p *page, c Conference, cols []column, name, rows int) {
 		return
 	}
 	rows--
-	if rows > 2 {
+	if rows > len(c.Members) || rows > 5 { // heads are worth less than people
 		r := p.row().add(plain, "  ").add(dim, "name")
 		at := 2 + name
 		for _, c := range cols {

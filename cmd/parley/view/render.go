@@ -99,16 +99,15 @@ func Render(s Snapshot, width, height int) []byte {
 	drawHead(head, s)
 	foot := &page{width: width, colours: !s.NoColour}
 	drawAddresses(foot, s)
-	logRows := min(max(height/5, 2), 8)
-	if s.Help {
-		logRows = len(help)
-	}
 	room := height - len(head.rows) - 1 // less the key line
-	if room < 8 {                       // too small for everything: the members come first
+	logRows := min(height/5, 8)
+	switch { // the members come first
+	case s.Help:
+		foot.rows, logRows = nil, min(len(help), max(0, room-1))
+	case room < 8:
 		foot.rows, logRows = nil, 0
-	}
-	if s.Help && room < len(help)+2 {
-		logRows = max(0, room-2)
+	case room < 16:
+		foot.rows, logRows = nil, 2
 	}
 	people := &page{width: width, colours: !s.NoColour}
 	drawMembers(people, s, max(0, room-len(foot.rows)-logRows-min(logRows, 1)))
@@ -230,7 +229,7 @@ func bar(r *row, m Measure, n int, quiet bool) {
 		style = yellow
 	}
 	r.add(style, strings.Repeat("█", lit)).add(dim, strings.Repeat("·", n-lit))
-	figure := "-inf"
+	figure := "-∞"
 	if m.Value > -100 {
 		figure = strconv.Itoa(int(math.Round(min(m.Value, 0))))
 	}

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,6 +29,7 @@ type Config struct {
 	Quit     func()          // the quit key; Run goes on until its context ends
 	Debounce time.Duration   // of the keys, so that a press is long enough
 	Pipe     bool            // take keys from In although it is no terminal
+	Plain    bool            // write lines although Out is a terminal
 	NoColour bool
 }
 
@@ -42,7 +44,7 @@ const (
 // View is a hal.Keys, a hal.Lamps and an io.Writer for log lines.
 type View struct {
 	config Config
-	live   bool
+	live   atomic.Bool
 
 	mu      sync.Mutex // holds what follows
 	running bool
@@ -57,12 +59,14 @@ type View struct {
 // New is a view at rest. It is live, and draws, where In and Out are terminals that know more than lines.
 func New(c Config) *View {
 	kind := os.Getenv("TERM")
-	live := term.IsTerminal(int(c.In.Fd())) && term.IsTerminal(int(c.Out.Fd())) && kind != "dumb" && kind != ""
-	return &View{config: c, live: live, wake: make(chan struct{}, 1)}
+	live := !c.Plain && term.IsTerminal(int(c.In.Fd())) && term.IsTerminal(int(c.Out.Fd())) && kind != "dumb" && kind != ""
+	v := &View{config: c, wake: make(chan struct{}, 1)}
+	v.live.Store(live)
+	return v
 }
 
 // Live tells whether the view draws; otherwise it writes lines.
-func (v *View) Live() bool { return v.live }
+func (v *View) Live() bool { return v.live.Load() }
 
 // Light is hal.Lamps: the picture changes at once. Without a picture the mute lamp is told in a line; the status lamp blinks,
 // and is not.
@@ -77,7 +81,7 @@ func (v *View) Light(lamp hal.Lamp, on bool) error {
 	if !changed {
 		return nil
 	}
-	if !v.live && lamp == hal.LampMute {
+	if !v.Live() && lamp == hal.LampMute {
 		fmt.Fprintf(v, "lamp %s %s\n", lamp, map[bool]string{true: "on", false: "off"}[on])
 	}
 	v.redraw()
@@ -104,7 +108,7 @@ func (v *View) Write(p []byte) (int, error) {
 // keep puts a line where Run finds it; v.mu is held.
 func (v *View) keep(line string) {
 	switch {
-	case v.live:
+	case v.Live():
 		if len(v.log) == keepLog {
 			copy(v.log, v.log[1:])
 			v.log = v.log[:keepLog-1]
@@ -129,10 +133,10 @@ func (v *View) redraw() {
 // found it.
 func (v *View) Run(ctx context.Context, edges chan<- hal.Edge) error {
 	put := func() {}
-	if v.live {
+	if v.Live() {
 		var err error
 		if put, err = takeScreen(v.config.In, v.config.Out); err != nil {
-			v.live = false // before running is set: nobody asks yet
+			v.live.Store(false)
 			put = func() {}
 		}
 	}
@@ -141,14 +145,14 @@ func (v *View) Run(ctx context.Context, edges chan<- hal.Edge) error {
 	v.mu.Unlock()
 
 	var reader sync.WaitGroup
-	if v.live || v.config.Pipe {
+	if v.Live() || v.config.Pipe {
 		reader.Add(1)
 		go func() {
 			defer reader.Done()
 			v.read(ctx, edges)
 		}()
 	}
-	if v.live {
+	if v.Live() {
 		v.draw(ctx)
 	} else {
 		v.tell(ctx)
