@@ -34,7 +34,7 @@ help: ## say what there is
 run: go-version ## build the box and run it here, on loopback, its data in ./data
 	@scripts/need.sh $(RUN)
 	@$(MAKE) --no-print-directory build
-	@exec bin/parley run
+	@exec bin/parley run -data data
 
 test: go-version ## vet, and all tests with the race detector
 	@scripts/need.sh $(TEST)

@@ -67,6 +67,17 @@ func (l ToneLevels) Median() float64 { return l.Quantile(0.5) }
 // Max is the loudest window: what to judge a tone by that should never be there.
 func (l ToneLevels) Max() float64 { return l.Quantile(1) }
 
+// Above is the number of windows louder than level dBFS. Windows are 100 ms apart.
+func (l ToneLevels) Above(level float64) int {
+	n := 0
+	for _, v := range l {
+		if v > level {
+			n++
+		}
+	}
+	return n
+}
+
 // RMS is the level of all of s, in dBFS; a sine at full scale has −3.01.
 func (s Sound) RMS() float64 { return dBFS(rms(s.Samples)) }
 

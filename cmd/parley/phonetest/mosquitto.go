@@ -80,7 +80,7 @@ func (m *Mosquitto) passwords() string {
 		fmt.Fprintf(&text, "%s:%s\n", name, password)
 	}
 	m.write(path, text.String())
-	if out, err := exec.Command("mosquitto_passwd", "-U", path).CombinedOutput(); err != nil {
+	if out, err := exec.Command(Need(m.t, "mosquitto_passwd"), "-U", path).CombinedOutput(); err != nil {
 		m.t.Fatalf("mosquitto_passwd: %v: %s", err, out)
 	}
 	return path

@@ -22,12 +22,16 @@ import (
 
 // packages says which Debian package has a program.
 var packages = map[string]string{
-	"baresip":       "baresip-core",
-	"espeak-ng":     "espeak-ng",
-	"mosquitto":     "mosquitto",
-	"mosquitto_pub": "mosquitto-clients",
-	"mosquitto_sub": "mosquitto-clients",
-	"sipp":          "sip-tester",
+	"baresip":             "baresip-core",
+	"espeak-ng":           "espeak-ng",
+	"file":                "file",
+	"mosquitto":           "mosquitto",
+	"mosquitto_passwd":    "mosquitto",
+	"mosquitto_pub":       "mosquitto-clients",
+	"mosquitto_sub":       "mosquitto-clients",
+	"qemu-aarch64-static": "qemu-user-static",
+	"qemu-arm-static":     "qemu-user-static",
+	"sipp":                "sip-tester",
 }
 
 // Need returns the path of a program, and fails the test with the line that installs it if it is not there.
@@ -49,6 +53,7 @@ type Process struct {
 	t    testing.TB
 	name string
 	cmd  *exec.Cmd
+	keys io.WriteCloser
 	done chan struct{} // closed when it has ended and all its output has been read
 
 	mu      sync.Mutex
@@ -76,6 +81,9 @@ func Start(t testing.TB, dir, program string, args ...string) *Process {
 		t.Fatal(err)
 	}
 	p.cmd.Stdout, p.cmd.Stderr = w, w
+	if p.keys, err = p.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
 	err = p.cmd.Start()
 	w.Close()
 	if err != nil {
@@ -127,6 +135,14 @@ func splitLines(data []byte, atEOF bool) (int, []byte, error) {
 		return len(data), data, nil
 	}
 	return 0, nil, nil
+}
+
+// Type writes to the program's standard input.
+func (p *Process) Type(text string) {
+	p.t.Helper()
+	if _, err := io.WriteString(p.keys, text); err != nil {
+		p.t.Errorf("%s: typing %q: %v", p.name, text, err)
+	}
 }
 
 // PID is the program's process id.
