@@ -108,10 +108,11 @@ func (r *resampler) point(at int, frac float64) float32 {
 	return (a + b) + (c + d)
 }
 
+// toSample rounds and saturates.
 func toSample(v float32) int16 {
-	v = max(math.MinInt16, min(math.MaxInt16, v))
+	half := float32(0.5)
 	if v < 0 {
-		return int16(v - 0.5)
+		half = -0.5
 	}
-	return int16(v + 0.5)
+	return int16(max(math.MinInt16, min(math.MaxInt16, int32(v+half))))
 }

@@ -458,10 +458,14 @@ func FuzzCanonical(f *testing.F) {
 }
 
 func BenchmarkEncode(b *testing.B) {
-	enc := encoderOf(b, Options{}, format(20))
-	in, packet := speechlike(rate), make([]byte, audio.MaxPacket)
-	for at := 0; b.Loop(); at = (at + 960) % rate {
-		_, _ = enc.Encode(in[at:at+960], packet)
+	for name, o := range map[string]Options{"loss=0": {}, "loss=10": {Loss: 10}} {
+		b.Run(name, func(b *testing.B) {
+			enc := encoderOf(b, o, format(20))
+			in, packet := speechlike(rate), make([]byte, audio.MaxPacket)
+			for at := 0; b.Loop(); at = (at + 960) % rate {
+				_, _ = enc.Encode(in[at:at+960], packet)
+			}
+		})
 	}
 }
 
