@@ -59,7 +59,7 @@ func TestSRTPBothWays(t *testing.T) {
 			a, b, rekey := secured(r, suite)
 			rekey(newKey(), newKey())
 			_ = a.SendDTMF('3', 40*time.Millisecond)
-			heard := talk(r, a, b, 500) // ten seconds: reports as well
+			heard := talk(r, a, b, 1000) // 20 s: reports as well
 			if !contains(heard, sound(30)) {
 				t.Error("not what was sent")
 			}
@@ -67,7 +67,7 @@ func TestSRTPBothWays(t *testing.T) {
 				t.Errorf("digits %q", got)
 			}
 			for _, l := range []*Leg{a, b} {
-				if st := r.figures(l); !st.SRTP || st.SRTPFailures != 0 || st.Received != 500 || !st.HasRTT {
+				if st := r.figures(l); !st.SRTP || st.SRTPFailures != 0 || st.Received != 1000 || !st.HasRTT {
 					t.Errorf("%+v", st)
 				}
 			}

@@ -540,9 +540,18 @@ func TestFlood(t *testing.T) {
 		a.raw(a.copy())
 		r.tick()
 	}
-	if st := r.figures(flooded); st.Overflow == 0 || st.Foreign+st.Overflow < 3000 {
+	if st := r.figures(flooded); st.Overflow == 0 && !overflowCounted(t, a, flooded) {
+		t.Skip("this system does not count what a socket drops")
+	} else if st.Overflow == 0 || st.Foreign+st.Overflow < 3000 {
 		t.Errorf("of 3060 packets %d were taken and %d known to be lost", st.Foreign, st.Overflow)
 	}
+}
+
+// overflowCounted tells whether control messages come through at all (qemu's user mode passes none).
+func overflowCounted(t *testing.T, p *peer, l *Leg) bool {
+	p.raw(p.copy())
+	rec := newReceiver()
+	return rec.receive(l.sock.rtp) > 0 && rec.msg[0].hdr.Controllen > 0
 }
 
 // Configure, SendDTMF, Stats, Format and Close from other goroutines while the tick goes on; the race detector judges.
