@@ -146,6 +146,34 @@ func (g *Gate) Check(r Request) Verdict {
 	} else if found {
 		return g.digest(now, r, c)
 	}
+	return g.without(now, r)
+}
+
+// Screen is the part of Check that needs and leaves no state, so that it may be asked about every repetition of a
+// request, before anything is kept of it: false if the request has to go to Check, else the final verdict on who shows no
+// credentials, malformed ones, or ones made with a nonce that is not of this gate. A request that is admitted without
+// credentials is left to Check.
+func (g *Gate) Screen(r Request) (Verdict, bool) {
+	if r.Method == "ACK" || r.Method == "CANCEL" {
+		return Verdict{}, false
+	}
+	now := g.cfg.Now()
+	c, found, err := g.ours(r.Authorization)
+	switch {
+	case err != nil:
+		return Verdict{Outcome: Refused, Code: 400, Reason: "malformed credentials"}, true
+	case found:
+		if _, _, ok := g.genuine(c.nonce, r.Source.Addr()); ok {
+			return Verdict{}, false
+		}
+		return g.challenge(now, r, true, "unknown nonce"), true
+	}
+	v := g.without(now, r)
+	return v, v.Outcome != Admitted
+}
+
+// without judges who shows no credentials for this realm.
+func (g *Gate) without(now time.Time, r Request) Verdict {
 	if g.cfg.Token != nil {
 		if who, ok := g.cfg.Token(r.URIUser); ok && r.URIUser != "" {
 			return Verdict{Outcome: Admitted, How: ByToken, User: who}

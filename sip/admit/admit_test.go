@@ -196,10 +196,41 @@ func TestCheck(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(tt.cfg)
-			if got := say(w.Check(tt.req(t, w))); got != tt.want {
+			req := tt.req(t, w)
+			// What Screen decides, Check decides alike, however often it is asked.
+			for range 3 {
+				if v, decided := w.Screen(req); decided && (say(v) != tt.want || v.Outcome == Admitted) {
+					t.Errorf("screened: %s, want %s", say(v), tt.want)
+				}
+			}
+			if len(w.sources.records) != 0 || len(w.nonces.used) != 0 {
+				t.Error("Screen left something behind")
+			}
+			if got := say(w.Check(req)); got != tt.want {
 				t.Errorf("%s, want %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// Strangers and nonces from nowhere are dealt with by Screen; credentials that must be judged are not.
+func TestScreen(t *testing.T) {
+	w := newWorld(nil)
+	n := w.nonceFor(t, home)
+	for i, tt := range []struct {
+		req     Request
+		decided bool
+	}{
+		{request("INVITE", home), true},
+		{request("INVITE", home, "Digest x"), true},
+		{request("INVITE", home, sign(t, strings.Repeat("A", 43), "INVITE", "alice", "wonderland", "MD5", 1)), true},
+		{request("INVITE", home, sign(t, n, "INVITE", "alice", "wonderland", "MD5", 1)), false},
+		{request("INVITE", home, sign(t, n, "INVITE", "alice", "wrong", "MD5", 1)), false},
+		{request("ACK", home), false},
+	} {
+		if _, decided := w.Screen(tt.req); decided != tt.decided {
+			t.Errorf("%d: %v", i, decided)
+		}
 	}
 }
 

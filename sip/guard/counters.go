@@ -17,11 +17,12 @@ const (
 	BrokenFraming        // a stream on which no message's end could be known: closed
 	TooSlow              // a stream on which a message took too long: closed
 	TooMany              // a connection beyond MaxConns or MaxConnsPerIP: closed
+	Screened             // stopped by Options.Screen
 	reasons
 )
 
 var reasonNames = [reasons]string{"none", "answered", "garbage", "bad response", "bad ACK", "stray ACK", "unreachable source",
-	"broken framing", "too slow", "too many connections"}
+	"broken framing", "too slow", "too many connections", "screened"}
 
 func (r Reason) String() string { return reasonNames[r] }
 

@@ -59,6 +59,12 @@ type Options struct {
 	MaxConns       int           // open connections of one listener: 512
 	MaxConnsPerIP  int           // of these from one address: 64
 
+	// Screen is asked about every message that would pass, before sipgo makes a transaction of it or remembers its source. An
+	// answer that is not nil is sent instead, without state; an ACK or a response is dropped then. A repetition asks again
+	// and must get the same, so this is the place for "401" to who shows no credentials and "481" to what belongs to no
+	// call, and not for judging a digest. It is called from the goroutines that read and must not block.
+	Screen func(Envelope) *Answer
+
 	Secret   []byte    // of Arrival stamps and of tags. Without one there are no stamps
 	Counters *Counters // what was refused, by reason; may be shared between guards. May be nil
 }
@@ -85,6 +91,23 @@ func PacketConn(inner net.PacketConn, o Options) net.PacketConn {
 // Listener guards the connections of a TCP or TLS listener (for TLS, the one of crypto/tls).
 func Listener(inner net.Listener, o Options) net.Listener {
 	return &listener{Listener: inner, core: newCore(o)}
+}
+
+// Envelope is what Screen sees of a message.
+type Envelope struct {
+	Arrival
+	Status                 int    // of a response; 0 for a request
+	Method                 string // a response has that of its CSeq
+	URI, User              string // of the request line; User is the URI's user part as it stands there, escapes kept
+	CallID, FromTag, ToTag string
+	Authorization          []string
+}
+
+// Answer is what Screen has the guard say.
+type Answer struct {
+	Code    int // 300 to 699
+	Reason  string
+	Headers [][2]string // beyond those that every response has
 }
 
 // core is what judges messages: the options, ready for use. It does not change after newCore.

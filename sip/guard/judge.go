@@ -63,6 +63,9 @@ func (c *core) judge(t text, body []byte, framing *fault, p peer) verdict {
 	if start.response {
 		if framing == nil {
 			if out := c.response(t, start, body, p); out != nil {
+				if c.screen(t, start, p) != nil {
+					return verdict{reason: Screened}
+				}
 				return verdict{pass: out}
 			}
 		}
@@ -72,6 +75,7 @@ func (c *core) judge(t text, body []byte, framing *fault, p peer) verdict {
 	if framing != nil && (f == nil || f.code != 505) {
 		f = framing
 	}
+	reason := Answered
 	if f == nil {
 		out := m.bytes()
 		switch {
@@ -84,17 +88,53 @@ func (c *core) judge(t text, body []byte, framing *fault, p peer) verdict {
 		case !digestible(out):
 			f = bad("Bad Request")
 		default:
-			return verdict{pass: out}
+			if f = c.screen(t, start, p); f == nil {
+				return verdict{pass: out}
+			}
+			reason = Screened
 		}
 	}
 	if start.method == "ACK" {
-		return verdict{reason: BadAck}
+		if reason == Answered {
+			reason = BadAck
+		}
+		return verdict{reason: reason}
 	}
 	to := c.answerTo(t, p)
 	if !reachable(to) {
 		return verdict{reason: NoReach}
 	}
-	return verdict{answer: c.answer(t, f, p), to: to, reason: Answered}
+	return verdict{answer: c.answer(t, f, p), to: to, reason: reason}
+}
+
+// screen asks Options.Screen, if there is one.
+func (c *core) screen(t text, l startLine, p peer) *fault {
+	if c.o.Screen == nil {
+		return nil
+	}
+	e := Envelope{Arrival: Arrival{Network: p.network, Remote: p.remote, Local: p.local, Names: p.names},
+		Status: l.code, Method: l.method, URI: l.uri, Authorization: t.all("Authorization")}
+	if user, _, ok := strings.Cut(l.uri, "@"); ok {
+		_, user, _ = strings.Cut(user, ":")
+		e.User, _, _ = strings.Cut(user, ":")
+	}
+	e.CallID, _ = t.one("Call-ID")
+	e.FromTag, e.ToTag = t.tag("From"), t.tag("To")
+	if l.response {
+		cseq, _ := t.one("CSeq")
+		if f := strings.Fields(cseq); len(f) == 2 {
+			e.Method = f[1]
+		}
+	}
+	a := c.o.Screen(e)
+	if a == nil {
+		return nil
+	}
+	f := &fault{code: a.Code, reason: clean(a.Reason)}
+	for _, h := range a.Headers {
+		f.extra = append(f.extra, field{h[0], h[1]})
+	}
+	return f
 }
 
 // digestible asks sipgo's own parser, so that nothing is handed on that it would drop without a word, or fall over.

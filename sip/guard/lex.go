@@ -118,6 +118,17 @@ func (t *text) one(name string) (string, bool) {
 	return vs[0], true
 }
 
+// tag is that of From or To, or empty.
+func (t *text) tag(name string) string {
+	v, _ := t.one(name)
+	a, err := parseAddress(v)
+	if err != nil {
+		return ""
+	}
+	q, _ := find(a.params, "tag")
+	return q.value
+}
+
 // list is every element of the comma-separated values of name.
 func (t *text) list(name string) []string {
 	var out []string

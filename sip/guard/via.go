@@ -60,12 +60,7 @@ func (c *core) answerTo(t text, p peer) netip.AddrPort {
 func (c *core) insideVia(t text, list []via, number, uri string, p peer) string {
 	top := list[0]
 	callID, _ := t.one("Call-ID")
-	from, _ := t.one("From")
-	tag := ""
-	if a, err := parseAddress(from); err == nil {
-		q, _ := find(a.params, "tag")
-		tag = q.value
-	}
+	tag := t.tag("From")
 	to, _ := t.one("To")
 	if a, err := parseAddress(to); err == nil {
 		to = a.uri // without the tag that an ACK has and its INVITE has not
@@ -162,13 +157,7 @@ func outside(msg []byte) []byte {
 
 // ownTag: is this the ACK to an answer of ours?
 func (c *core) ownTag(t text, p peer) bool {
-	to, _ := t.one("To")
-	a, err := parseAddress(to)
-	if err != nil {
-		return false
-	}
-	tag, ok := find(a.params, "tag")
-	return ok && hmac.Equal([]byte(tag.value), []byte(c.tag(t, p)))
+	return hmac.Equal([]byte(t.tag("To")), []byte(c.tag(t, p)))
 }
 
 // tag is the To tag of an answer without state: the same for a retransmission (RFC 3261 §8.2.7).

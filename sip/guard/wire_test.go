@@ -79,7 +79,7 @@ func TestMain(m *testing.M) {
 // answers of the plain handlers.
 var handled = map[sip.RequestMethod]int{sip.INVITE: 486, sip.OPTIONS: 200, sip.REGISTER: 401, sip.BYE: 481, sip.MESSAGE: 405}
 
-func newBox(t *testing.T, o Options) *box {
+func newBox(t *testing.T, o Options, change ...func(*sipgo.Server)) *box {
 	t.Helper()
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	noDNS := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
@@ -126,6 +126,9 @@ func newBox(t *testing.T, o Options) *box {
 	}
 	srv.OnAck(func(req *sip.Request, _ sip.ServerTransaction) { b.note(req) })
 	srv.OnCancel(respond(481))
+	for _, f := range change {
+		f(srv)
+	}
 
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -248,7 +251,9 @@ func isAnswer(t *testing.T, req, res []byte, from net.Addr) {
 			t.Errorf("Via %q for %q", got, want)
 		}
 	}
-	squeeze := func(s string) string { return strings.ToLower(strings.NewReplacer(" ", "", "\t", "", "<", "", ">", "", `"`, "").Replace(printable(s))) }
+	squeeze := func(s string) string {
+		return strings.ToLower(strings.NewReplacer(" ", "", "\t", "", "<", "", ">", "", `"`, "").Replace(printable(s)))
+	}
 	for _, name := range []string{"From", "To", "Call-ID", "CSeq"} {
 		a, b := q.all(name), r.all(name)
 		if len(a) == 0 {
