@@ -92,6 +92,7 @@ func (d *Debounce) Edge(e Edge) []Event {
 	d.advance(e.At)
 	k := &d.keys[e.Key]
 	if e.Initial {
+		d.lapse(e.Key, k)
 		*k = keyState{level: e.Down, down: e.Down, muffled: e.Down, changed: d.now, leading: d.now}
 		return d.events
 	}
@@ -106,6 +107,16 @@ func (d *Debounce) Edge(e Edge) []Event {
 		d.tell(e.Key, Leading, d.now)
 	}
 	return d.events
+}
+
+// lapse ends what was told of a key, before it begins anew.
+func (d *Debounce) lapse(key Key, k *keyState) {
+	if k.down && !k.muffled {
+		d.tell(key, Released, d.now)
+	}
+	if k.stuck || k.chattering {
+		d.tell(key, Healed, d.now)
+	}
 }
 
 // Advance lets time pass until now. The events are valid until the next call.

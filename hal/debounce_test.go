@@ -76,6 +76,8 @@ func TestDebounce(t *testing.T) {
 		{"stuck twice", "d0 u40000 d50000", 90000, "leading@0 pressed@20 long-press@10000 stuck@30000 released@40020 healed@40020 leading@50000 pressed@50020 long-press@60000 stuck@80000"},
 		{"down from the start: no press, no reset", "D0 u20000 d21000 u21100", 30000, "leading@21000 pressed@21020 released@21120"},
 		{"stuck from the start", "D0 u40000", 50000, "stuck@30000 healed@40020"},
+		{"lost while stuck, and found up", "d0 U40000 d50000 u50100", 60000, "leading@0 pressed@20 long-press@10000 stuck@30000 released@40000 healed@40000 leading@50000 pressed@50020 released@50120"},
+		{"lost while stuck, and found down", "d0 D40000", 80000, "leading@0 pressed@20 long-press@10000 stuck@30000 released@40000 healed@40000 stuck@70000"},
 		{"up from the start", "U0 d100 u200", 1000, "leading@100 pressed@120 released@220"},
 		{"chattering too fast to settle", chatter(0, 2000, 10), 5000, "leading@0 chattering@400 healed@2990"},
 		{"chattering slowly enough to settle is not pressing", chatter(0, 2100, 21), 5000, ""},

@@ -111,6 +111,18 @@ func (s *Server) Addr() net.Addr {
 	return s.listener.Addr()
 }
 
+// URL is where a browser finds the server, or "" before Listen.
+func (s *Server) URL() string {
+	a := s.Addr()
+	switch {
+	case a == nil:
+		return ""
+	case s.config.TLS != nil:
+		return "https://" + a.String()
+	}
+	return "http://" + a.String()
+}
+
 // Run serves until ctx ends. A server runs once.
 func (s *Server) Run(ctx context.Context) error {
 	if err := s.Listen(); err != nil {

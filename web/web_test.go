@@ -33,7 +33,7 @@ func start(t *testing.T, c web.Config) (base string, client *http.Client) {
 		c.Listen = "127.0.0.1:0"
 	}
 	s := web.New(c)
-	if s.Addr() != nil {
+	if s.Addr() != nil || s.URL() != "" {
 		t.Error("a server at rest has an address")
 	}
 	if err := s.Listen(); err != nil {
@@ -51,11 +51,10 @@ func start(t *testing.T, c web.Config) (base string, client *http.Client) {
 		}
 		goleak.VerifyNone(t)
 	})
-	scheme := "http"
-	if c.TLS != nil {
-		scheme = "https"
+	if scheme, _, _ := strings.Cut(s.URL(), ":"); (scheme == "https") != (c.TLS != nil) {
+		t.Errorf("URL %s", s.URL())
 	}
-	return scheme + "://" + s.Addr().String(), &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	return s.URL(), &http.Client{Transport: transport, Timeout: 10 * time.Second}
 }
 
 func ask(t *testing.T, client *http.Client, method, url string, head ...string) (int, http.Header, string) {

@@ -22,7 +22,7 @@ var (
 	ErrNoLine     = errors.New("no such GPIO line")
 	ErrPermission = errors.New("GPIO chip may not be opened")
 	ErrLine       = errors.New("GPIO line cannot be used")
-	// ErrNoEdges is a key's line that can no longer be waited on.
+	// ErrNoEdges is a key's line that can no longer be waited on. It is told to Config.Fault.
 	ErrNoEdges = errors.New("GPIO line gives no edges")
 )
 
@@ -56,11 +56,16 @@ type Config struct {
 	Chip  string // label, such as "pinctrl-bcm2711", or name, such as "gpiochip0"
 	Keys  []KeyLine
 	Lamps []LampLine
+	// Fault is told once when a key's line is lost, and with nil when it is back; from Run's goroutines. It may be nil.
+	Fault func(hal.Key, error)
 }
 
 // waitSlice is how long a key's goroutine waits at a time. A wait without end could not be ended for sure: an interruption
 // that comes just before the wait is lost. Each time it also looks at the level, so that a lost edge heals.
 const waitSlice = 100 * time.Millisecond
+
+// reopenEvery is the pause between attempts to get a lost line back.
+const reopenEvery = time.Second
 
 // maxBadWaits is how many waits in a row may come back at once and without an edge before the line counts as lost.
 const maxBadWaits = 20
@@ -83,7 +88,7 @@ type Pins struct {
 	config Config
 	keys   []line // as config.Keys
 	lamps  [hal.NumLamps]*lamp
-	pause  func(time.Duration) // between bad waits
+	pause  func(context.Context, time.Duration) // between attempts
 }
 
 type lamp struct {
@@ -97,7 +102,10 @@ func Open(c Config) (*Pins, error) { return open(c, findLine) }
 
 // open is Open with the chips behind a function.
 func open(c Config, find func(chip string, offset int) (line, error)) (*Pins, error) {
-	p := &Pins{config: c, pause: time.Sleep}
+	p := &Pins{config: c, pause: pause}
+	if p.config.Fault == nil {
+		p.config.Fault = func(hal.Key, error) {}
+	}
 	for _, k := range c.Keys {
 		l, err := find(c.Chip, k.Line)
 		if err == nil {
@@ -152,28 +160,56 @@ func (p *Pins) Light(which hal.Lamp, on bool) error {
 	return nil
 }
 
-// Run is hal.Keys: one goroutine for each key's line. The first edge of each key is Initial. It ends within 100 ms of ctx,
-// or when a line is lost; the caller may then Close, Open and Run again.
+// Run is hal.Keys: one goroutine for each key's line. The first edge of each key is Initial. A line that is lost is told to
+// Config.Fault and asked for again until it is back; its key then begins anew, with an Initial edge. Run ends within 100 ms
+// of ctx.
 func (p *Pins) Run(ctx context.Context, edges chan<- hal.Edge) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
 	var all sync.WaitGroup
 	for i, l := range p.keys {
 		all.Add(1)
 		go func() {
 			defer all.Done()
-			if err := p.watch(ctx, p.config.Keys[i], l, edges); err != nil {
-				stop(err)
+			for k := p.config.Keys[i]; ctx.Err() == nil; {
+				p.watch(ctx, k, l, edges)
+				p.reopen(ctx, k, l)
 			}
 		}()
 	}
-	<-ctx.Done()
 	all.Wait()
-	return context.Cause(ctx)
+	return ctx.Err()
 }
 
-// watch sends the edges of one key until ctx ends.
-func (p *Pins) watch(ctx context.Context, k KeyLine, l line, edges chan<- hal.Edge) error {
+// reopen gets a lost line back, or tries until ctx ends.
+func (p *Pins) reopen(ctx context.Context, k KeyLine, l line) {
+	for lost := false; ctx.Err() == nil; p.pause(ctx, reopenEvery) {
+		l.Close()
+		err := l.Input(k.Pull)
+		if err == nil && lost {
+			p.config.Fault(k.Key, nil)
+			return
+		}
+		if !lost { // the first success may be worth nothing: it is believed after a pause
+			lost = true
+			if err == nil {
+				err = ErrNoEdges
+			}
+			p.config.Fault(k.Key, fmt.Errorf("gpio: key %s on %s line %d: %w", k.Key, p.config.Chip, k.Line, explain(err)))
+		}
+	}
+}
+
+// pause waits for d or for the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// watch sends the edges of one key until ctx ends or the line is lost.
+func (p *Pins) watch(ctx context.Context, k KeyLine, l line, edges chan<- hal.Edge) {
 	down := func() bool { return l.High() != k.ActiveLow }
 	send := func(e hal.Edge) bool {
 		select {
@@ -185,36 +221,31 @@ func (p *Pins) watch(ctx context.Context, k KeyLine, l line, edges chan<- hal.Ed
 	}
 	last := down()
 	if !send(hal.Edge{Key: k.Key, Down: last, At: time.Now(), Initial: true}) {
-		return nil
+		return
 	}
-	for bad := 0; ctx.Err() == nil; {
+	for bad := 0; bad < maxBadWaits && ctx.Err() == nil; {
 		began := time.Now()
 		edge := l.Wait(waitSlice)
 		now := time.Now()
-		switch {
-		case edge:
+		if edge || now.Sub(began) >= waitSlice/2 {
 			bad = 0
-		case now.Sub(began) >= waitSlice/2:
-			bad = 0
-		default: // neither an edge nor a wait
-			if bad++; bad >= maxBadWaits {
-				return fmt.Errorf("gpio: key %s on %s line %d: %w", k.Key, p.config.Chip, k.Line, ErrNoEdges)
-			}
-			p.pause(waitSlice / 10)
+		} else { // neither an edge nor a wait; and the level of a line that is lost is worth nothing
+			bad++
+			p.pause(ctx, waitSlice/10)
+			continue
 		}
 		level := down()
 		if edge && !level && !last {
 			// Two edges came before the level was read: the mute key's leading edge must not be lost.
 			if !send(hal.Edge{Key: k.Key, Down: true, At: now}) {
-				return nil
+				return
 			}
 		}
 		if edge || level != last {
 			last = level
 			if !send(hal.Edge{Key: k.Key, Down: level, At: now}) {
-				return nil
+				return
 			}
 		}
 	}
-	return nil
 }

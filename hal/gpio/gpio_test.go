@@ -170,21 +170,53 @@ func TestRunEndsWithoutAReader(t *testing.T) {
 	}
 }
 
-// A line that can no longer be waited on is an error with its name, not a busy loop.
+// A line that can no longer be waited on is told with its name, is no busy loop, and heals.
 func TestLostLine(t *testing.T) {
 	defer goleak.VerifyNone(t)
-	c := newFakeChip()
-	p, err := open(config, c.find)
+	c, faults := newFakeChip(), make(chan error, 10)
+	conf := config
+	conf.Keys = conf.Keys[:1]
+	conf.Fault = func(k hal.Key, err error) {
+		if k != hal.KeyMute {
+			t.Errorf("fault of key %s", k)
+		}
+		faults <- err
+	}
+	p, err := open(conf, c.find)
 	if err != nil {
 		t.Fatal(err)
 	}
-	waits := 0
-	p.pause = func(time.Duration) { waits++ }
-	close(c[1].gone)
-	edges := make(chan hal.Edge, 10)
-	err = p.Run(context.Background(), edges)
-	if !errors.Is(err, ErrNoEdges) || !strings.Contains(err.Error(), "key mute on fake line 1") || waits != maxBadWaits-1 {
-		t.Errorf("%v after %d pauses", err, waits)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	back := c[1].gone
+	close(back)
+	pauses := 0
+	p.pause = func(_ context.Context, d time.Duration) {
+		if d == reopenEvery { // the line comes back
+			c[1].gone = make(chan struct{})
+			return
+		}
+		pauses++
+	}
+	edges, ended := make(chan hal.Edge), make(chan error)
+	go func() { ended <- p.Run(ctx, edges) }()
+	next(t, edges)
+	if err := <-faults; !errors.Is(err, ErrNoEdges) || !strings.Contains(err.Error(), "key mute on fake line 1") {
+		t.Error(err)
+	}
+	if err := <-faults; err != nil {
+		t.Errorf("back with %v", err)
+	}
+	if e := next(t, edges); !e.Initial || pauses != maxBadWaits {
+		t.Errorf("%+v after %d pauses", e, pauses)
+	}
+	c[1].set(false, false)
+	if e := next(t, edges); e != (hal.Edge{Key: hal.KeyMute, Down: true}) {
+		t.Errorf("got %+v", e)
+	}
+	stop()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }
 

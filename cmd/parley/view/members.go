@@ -17,7 +17,7 @@ const minName = 12
 
 // columns stand in the order in which they are shown, behind mark and name.
 var columns = []column{
-	{"state", 8, 8, func(r *row, m Member, w int) { text(r, stateStyle(m.State), m.State, w) }},
+	{"state", 8, 8, func(r *row, m Member, w int) { drawState(r, m.State, w) }},
 	{"codec", 5, 6, func(r *row, m Member, w int) { text(r, plain, m.Codec, w) }},
 	{"via", 8, 2, func(r *row, m Member, w int) { text(r, viaStyle(m), via(m), w) }},
 	{"in", 12, 9, func(r *row, m Member, w int) { bar(r, m.In, w-4, len(m.Mute) > 0) }},
@@ -47,14 +47,23 @@ func figure(r *row, m Measure, places, width int, notice float64) {
 	r.to(r.used+width-n).add(style, s)
 }
 
-func stateStyle(s string) string {
-	switch s {
-	case "in call":
-		return green
-	case "ringing", "dialing", "calling":
-		return yellow
+// states are RFC 4575's words for a member (5.7.2), as people say them.
+var states = map[string]struct{ word, style string }{
+	"connected":    {"in call", green},
+	"dialing-out":  {"calling", yellow},
+	"dialing-in":   {"ringing", yellow},
+	"alerting":     {"ringing", yellow},
+	"on-hold":      {"on hold", dim},
+	"disconnected": {"gone", dim},
+}
+
+// drawState draws a word that is not known as it is.
+func drawState(r *row, state string, width int) {
+	if s, ok := states[state]; ok {
+		text(r, s.style, s.word, width)
+		return
 	}
-	return dim
+	text(r, plain, state, width)
 }
 
 func via(m Member) string {

@@ -100,9 +100,9 @@ func sample() Snapshot {
 		Muted: true, Reason: []string{"hardware"}, Call: "in 1000", Status: "in call", MuteLamp: true, Volume: 70, Card: "file",
 		Microphone: m(-23), Speaker: m(-40.4),
 		Conferences: []Conference{{Number: "1000", Members: []Member{
-			{Name: "Room", Number: "100", State: "in call", Mute: []string{"hardware"}, In: m(-120)},
-			{Name: "alice", Number: "2001", State: "in call", Codec: "opus", Transport: "tls", SRTP: true, Talking: true, In: m(-18), Out: m(-30), Delay: m(60), Jitter: m(2.34), Loss: m(0), RTT: m(14)},
-			{Name: "李小龙", Number: "2002", State: "on hold", Codec: "g722", Transport: "udp", In: m(-54), Mute: []string{"self", "host"}},
+			{Name: "Room", Number: "100", State: "connected", Mute: []string{"hardware"}, In: m(-120)},
+			{Name: "alice", Number: "2001", State: "connected", Codec: "opus", Transport: "tls", SRTP: true, Talking: true, In: m(-18), Out: m(-30), Delay: m(60), Jitter: m(2.34), Loss: m(0), RTT: m(14)},
+			{Name: "李小龙", Number: "2002", State: "on-hold", Codec: "g722", Transport: "udp", In: m(-54), Mute: []string{"self", "host"}},
 		}}},
 		Addresses: []Address{{"SIP", "127.0.0.1:5060"}, {"HTTP", "http://127.0.0.1:8080"}},
 		Log:       []string{"level=WARN msg=x"},
