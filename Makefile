@@ -16,7 +16,7 @@ RUN := $(BUILD) libasound2 libasound2-data
 TEST := $(RUN) sip-tester baresip-core mosquitto mosquitto-clients espeak-ng iproute2 nftables procps openssl
 CROSS := $(BUILD) gcc-arm-linux-gnueabihf gcc-aarch64-linux-gnu linux-libc-dev-armhf-cross linux-libc-dev-arm64-cross \
 	binutils make patch tar bzip2 xz-utils file util-linux
-ARM := $(CROSS) qemu-user-static espeak-ng
+ARM := $(CROSS) qemu-user-static baresip-core libasound2 libasound2-data
 BENCH := $(TEST) janus
 
 # Seconds for each fuzz target in `make check`.
@@ -44,7 +44,7 @@ test: go-version ## vet, and all tests with the race detector
 test-arm: go-version ## build the firmware and test it under qemu-user, armv7 and arm64
 	@scripts/need.sh $(ARM)
 	@scripts/firmware.sh
-	PARLEY_ARM_BINARIES="$(CURDIR)/dist" go test -count=1 -timeout 15m -run ARM ./cmd/parley/
+	PARLEY_ARM_BINARIES="$(CURDIR)/dist" go test -race -count=1 -timeout 15m -run ARM ./cmd/parley/
 
 check: go-version ## formatting, modules, layout, and a few seconds of every fuzz target
 	@scripts/need.sh $(TEST)
@@ -60,7 +60,7 @@ firmware: go-version ## dist/parley-armv7 and dist/parley-arm64, fully static
 
 build:
 	@mkdir -p bin
-	@echo 'parley: building (the first time takes some minutes)'
+	@[ -x bin/parley ] || echo 'parley: building; the first time takes some minutes'
 	@go build -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/...
 
 go-version:

@@ -11,8 +11,9 @@ echo "check: gofmt"
 unformatted=$(gofmt -l .)
 [ -z "$unformatted" ] || { echo "not formatted by gofmt:" "$unformatted" >&2; exit 1; }
 
+# With -race, as in make test: then both share what is compiled.
 echo "check: vet"
-go vet ./...
+go vet -race ./...
 
 echo "check: modules"
 go mod verify
@@ -20,7 +21,7 @@ twice=$(sed -n 's/^[[:space:]]*\([a-z][^ ]*\.[^ ]*\/[^ ]*\) v.*/\1/p' go.mod | s
 [ -z "$twice" ] || { echo "go.mod names more than once:" "$twice" >&2; exit 1; }
 
 echo "check: layout"
-go test -count=1 -run Layout ./cmd/parley/
+go test -race -count=1 -run Layout ./cmd/parley/
 
 # Targets are found in the sources; each runs alone, as Go's fuzzer wants it.
 grep -r --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' . | sed 's|^\./||; s|:func | |' | sort |

@@ -96,7 +96,7 @@ func StartBaresip(t testing.TB, cfg BaresipConfig) *Baresip {
 	b.changed = sync.NewCond(&b.mu)
 	b.configure(t)
 	b.Process = Start(t, b.dir, "baresip", "-f", b.dir)
-	b.WaitLine("baresip is ready.", 10*time.Second)
+	b.WaitLine("baresip is ready.", 30*time.Second)
 	control, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(b.port+2)))
 	if err != nil {
 		t.Fatalf("baresip's control: %v", err)
@@ -170,8 +170,14 @@ func (b *Baresip) account() string {
 	if b.cfg.Registrar != "" {
 		at, interval = b.cfg.Registrar, 600
 	}
-	line := fmt.Sprintf("<sip:%s@%s>;regint=%d;answermode=%s;audio_codecs=%s;auth_user=%s;auth_pass=%s",
-		b.cfg.Name, at, interval, b.cfg.Answer, strings.Join(b.cfg.Codecs, ","), b.cfg.User, b.cfg.Password)
+	line := fmt.Sprintf("<sip:%s@%s>;regint=%d;answermode=%s;audio_codecs=%s",
+		b.cfg.Name, at, interval, b.cfg.Answer, strings.Join(b.cfg.Codecs, ","))
+	// Without a password it would ask for one on the terminal; so whoever is to fail digest must have a wrong one.
+	if b.cfg.Password != "" {
+		line += ";auth_user=" + b.cfg.User + ";auth_pass=" + b.cfg.Password
+	} else {
+		line += ";auth_pass=none"
+	}
 	if b.cfg.SRTP != "" {
 		line += ";mediaenc=" + b.cfg.SRTP
 	}
@@ -250,7 +256,7 @@ func (b *Baresip) Do(command, params string) string {
 	token := strconv.Itoa(b.serial)
 	raw, _ := json.Marshal(map[string]string{"command": command, "params": params, "token": token})
 	fmt.Fprintf(b.control, "%d:%s,", len(raw), raw)
-	if !b.await(5*time.Second, func() bool { return b.answers[token].Token != "" }) {
+	if !b.await(15*time.Second, func() bool { return b.answers[token].Token != "" }) {
 		b.t.Fatalf("%s does not answer %q", b.cfg.Name, command)
 	}
 	a := b.answers[token]

@@ -97,7 +97,7 @@ func (m *Mosquitto) write(path, text string) {
 func (m *Mosquitto) Start() {
 	m.t.Helper()
 	m.process = Start(m.t, m.dir, "mosquitto", "-c", filepath.Join(m.dir, "conf"))
-	m.process.WaitLine("mosquitto version", 10*time.Second)
+	m.process.WaitLine("mosquitto version", 30*time.Second)
 	Eventually(m.t, 10*time.Second, "mosquitto takes connections", func() bool {
 		c, err := net.Dial("tcp", m.Addr())
 		if err == nil {

@@ -80,7 +80,7 @@ func StartSIPP(t testing.TB, cfg SIPPConfig) *SIPP {
 	})
 	s.Process = Start(t, s.dir, "sipp", args...)
 	if cfg.Remote == "" {
-		Eventually(t, 10*time.Second, "sipp listens", s.listens)
+		Eventually(t, 30*time.Second, "sipp listens", s.listens)
 	}
 	return s
 }

@@ -1,6 +1,8 @@
 package phonetest
 
 import (
+	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -74,4 +76,31 @@ func TestSIPPCallsBaresip(t *testing.T) {
 	b.Expect("CALL_ESTABLISHED", 10*time.Second)
 	uac.Succeed(20 * time.Second)
 	b.Expect("CALL_CLOSED", 5*time.Second)
+
+	uac = StartSIPP(t, SIPPConfig{Scenario: CallScenario{TheyHangUp: true}.Caller(), Remote: b.Addr(), Service: "phone"})
+	b.Expect("CALL_ESTABLISHED", 10*time.Second)
+	b.Hangup()
+	uac.Succeed(20 * time.Second)
+}
+
+// sipp answers baresip, and the media port that its SDP names is a Tap's, which sees what baresip says.
+func TestTapHearsACall(t *testing.T) {
+	t.Parallel()
+	tap := NewTap(t, "127.0.0.1")
+	sdp := strings.ReplaceAll(pcmuSDP, "[media_port]", fmt.Sprint(tap.Addr().Port()))
+	uas := StartSIPP(t, SIPPConfig{Scenario: CallScenario{SDP: sdp}.Answerer()})
+	b := StartBaresip(t, BaresipConfig{Codecs: []string{PCMU}, Says: Tone(48000, 850, -20, time.Second)})
+	b.Dial("sip:anybody@" + uas.Addr())
+	b.Expect("CALL_ESTABLISHED", 10*time.Second)
+	Eventually(t, 15*time.Second, "a second of packets", func() bool { return len(tap.Packets()) >= 60 })
+	b.Hangup()
+	uas.Succeed(20 * time.Second)
+	if got := G711(tap.Packets()).Tone(850).Median(); math.Abs(got+20) > 1.5 {
+		t.Errorf("the tone arrives at %.1f dBFS", got)
+	}
+	for i, p := range tap.Packets()[1:] {
+		if p.At.Before(tap.Packets()[i].At) {
+			t.Fatal("the kernel's stamps go backwards")
+		}
+	}
 }
