@@ -229,7 +229,8 @@ func (c *conn) Write(b []byte) (int, error) {
 	if err := c.Conn.SetWriteDeadline(time.Now().Add(c.core.o.WriteTimeout)); err != nil {
 		return 0, err
 	}
-	if _, err := c.Conn.Write(outside(b)); err != nil {
+	msg, _ := outside(b)
+	if _, err := c.Conn.Write(msg); err != nil {
 		return 0, err
 	}
 	return len(b), nil

@@ -41,10 +41,14 @@ func (c *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 
 // WriteTo sends what sipgo wrote, with the peer's own Via list.
 func (c *packetConn) WriteTo(b []byte, addr net.Addr) (int, error) {
-	if !reachable(addrPort(addr)) {
-		return 0, fmt.Errorf("%w: %v", ErrDestination, addr)
+	msg, to := outside(b)
+	if !to.IsValid() {
+		to = addrPort(addr)
 	}
-	if _, err := c.PacketConn.WriteTo(outside(b), addr); err != nil {
+	if !reachable(to) {
+		return 0, fmt.Errorf("%w: %v", ErrDestination, to)
+	}
+	if _, err := c.PacketConn.WriteTo(msg, net.UDPAddrFromAddrPort(to)); err != nil {
 		return 0, err
 	}
 	return len(b), nil

@@ -18,6 +18,57 @@ const (
 	listParam = "via-list"
 )
 
+// via is one Via value.
+type via struct {
+	transport, host, port string
+	params                []param
+}
+
+// parseVia reads one value: SIP/2.0/transport host[:port];params, with white space where §25.1 allows it.
+func parseVia(value string) (via, error) {
+	var v via
+	p := scan{s: value}
+	p.space()
+	name := p.token()
+	ok := p.take('/')
+	version := p.token()
+	ok = ok && p.take('/') && strings.EqualFold(name, "SIP") && version == "2.0"
+	v.transport = strings.ToUpper(p.token())
+	at := p.i
+	p.space()
+	if !ok || v.transport == "" || p.i == at {
+		return v, errGrammar
+	}
+	var err error
+	if v.host, err = p.host(); err != nil {
+		return v, err
+	}
+	if p.take(':') {
+		if v.port, err = p.port(); err != nil {
+			return v, err
+		}
+	}
+	if v.params, err = p.params(); err != nil {
+		return v, err
+	}
+	if b, ok := find(v.params, "branch"); ok && !whole(b.value, isToken) {
+		return v, errGrammar
+	}
+	return v, nil
+}
+
+func (v via) String() string {
+	var b strings.Builder
+	b.WriteString("SIP/2.0/" + v.transport + " " + v.host)
+	if v.port != "" {
+		b.WriteString(":" + v.port)
+	}
+	for _, q := range v.params {
+		b.WriteString(q.String())
+	}
+	return b.String()
+}
+
 // parseVias reads the whole list, top first; an error if one is malformed.
 func parseVias(t text) ([]via, error) {
 	var out []via
@@ -113,10 +164,12 @@ func (c *core) received(v via, p peer) via {
 	return v
 }
 
-// outside puts the peer's Via list back into a response that sipgo wrote; anything else is returned as it is.
-func outside(msg []byte) []byte {
+// outside puts the peer's Via list back into a response that sipgo wrote, and says where it is to go: what the guard's own
+// Via says, whatever sipgo made of it. Anything else is returned as it is, with no address.
+func outside(msg []byte) ([]byte, netip.AddrPort) {
+	var to netip.AddrPort
 	if !bytes.HasPrefix(msg, []byte("SIP/2.0 ")) {
-		return msg
+		return msg, to
 	}
 	head := msg
 	if end := bytes.Index(msg, crlfcrlf); end >= 0 {
@@ -124,25 +177,26 @@ func outside(msg []byte) []byte {
 	}
 	from := bytes.Index(head, []byte("\r\nVia: SIP/2.0/"))
 	if from < 0 {
-		return msg
+		return msg, to
 	}
 	from += 2
 	line := head[from:]
 	if n := bytes.Index(line, crlf); n >= 0 {
 		line = line[:n]
 	}
-	_, params, ok := bytes.Cut(line, []byte(";branch="+inside))
+	sentBy, params, ok := bytes.Cut(line, []byte(";branch="+inside))
 	if !ok {
-		return msg
+		return msg, to
 	}
+	to, _ = netip.ParseAddrPort(string(sentBy[bytes.LastIndexByte(sentBy, ' ')+1:]))
 	_, packed, ok := bytes.Cut(params, []byte(";"+listParam+"="))
 	if !ok {
-		return msg
+		return msg, to
 	}
 	packed, _, _ = bytes.Cut(packed, []byte(";"))
 	list := make([]byte, base64.RawURLEncoding.DecodedLen(len(packed)))
 	if _, err := base64.RawURLEncoding.Decode(list, packed); err != nil {
-		return msg
+		return msg, to
 	}
 	out := make([]byte, 0, len(msg)+len(list))
 	out = append(out, msg[:from]...)
@@ -152,7 +206,7 @@ func outside(msg []byte) []byte {
 		}
 		out = append(append(out, "Via: "...), v...)
 	}
-	return append(out, msg[from+len(line):]...)
+	return append(out, msg[from+len(line):]...), to
 }
 
 // ownTag: is this the ACK to an answer of ours?
