@@ -29,7 +29,7 @@ func TestDrift(t *testing.T) {
 			t.Parallel()
 			length := c.length
 			if slow {
-				length = time.Minute
+				length = 30 * time.Second
 			} else if testing.Short() {
 				length = 5 * time.Minute
 			}
@@ -92,7 +92,7 @@ func drift(t *testing.T, ppm float64, late, period, length time.Duration) {
 	if worst[0] < 50 || worst[1] < 50 {
 		t.Errorf("tone to rest: microphone %.1f dB, speaker %.1f dB, want 50", worst[0], worst[1])
 	}
-	if math.Abs(s.PPM-ppm) > 5+math.Abs(ppm)/4 {
+	if !slow && math.Abs(s.PPM-ppm) > 5+math.Abs(ppm)/20 { // it takes minutes to be known so well
 		t.Errorf("the card's clock is measured as %+.1f ppm", s.PPM)
 	}
 	if s.Opened != 1 || s.Xruns != 0 {

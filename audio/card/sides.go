@@ -62,35 +62,11 @@ func (m *micSide) read(s *session, gate *audio.Gate, f *audio.Frame) audio.Statu
 	if s == nil {
 		return m.end(f)
 	}
-	if gate != nil {
-		if n := gate.Closings(); n != m.closings {
-			// What is in the ring, and what the card's thread may be putting there at this moment, was heard before.
-			m.closings = n
-			m.hidden = s.mic.written.Load() + 2*uint64(s.burst.Load())
-			m.shift.silence()
-		}
+	m.obey(s, gate)
+	ratio, ok := m.aim(s)
+	if !ok {
+		return m.end(f)
 	}
-	here, ok := s.estimate(&s.micMark)
-	level := here - float64(s.mic.read.Load())
-	target := float64(audio.FrameSamples + margin + taps + int(s.burst.Load()))
-	m.fill.Store(int64(level))
-	if !m.running {
-		there := float64(s.mic.written.Load() - s.mic.read.Load()) // an estimate runs ahead of a card that has stopped
-		if !ok || level < target || there < target-float64(s.burst.Load()) {
-			return m.end(f)
-		}
-		s.mic.skip(int(level - target))
-		m.shift.reset()
-		m.steer.again()
-		m.running, level = true, target
-	}
-	if over := int(level - target); over > excess {
-		m.dropped.Add(uint64(s.mic.skip(over)+audio.FrameSamples-1) / audio.FrameSamples)
-		m.steer.again()
-		level = target
-	}
-	ratio := m.steer.step(level - target)
-	m.drift.Store(int64(m.steer.drift * 1e9))
 	n := m.shift.need(audio.FrameSamples, ratio)
 	from := s.mic.read.Load()
 	if s.mic.written.Load()-from < uint64(n) {
@@ -106,6 +82,51 @@ func (m *micSide) read(s *session, gate *audio.Gate, f *audio.Frame) audio.Statu
 	m.shift.run(f[:], ratio)
 	m.last = f[audio.FrameSamples-1]
 	return audio.Active
+}
+
+// obey hides what was heard before the gate was closed, even if it is open again: what is in the filter, in the ring, and
+// what the card's thread may be putting there at this moment.
+func (m *micSide) obey(s *session, gate *audio.Gate) {
+	if gate == nil {
+		return
+	}
+	n := gate.Closings()
+	if n == m.closings {
+		return
+	}
+	m.closings = n
+	m.hidden = s.mic.written.Load() + 2*uint64(s.burst.Load())
+	m.shift.silence()
+}
+
+// aim steers the ring's fill: it starts when there is enough, leaves out what has piled up while somebody stood still, and
+// else gives the ratio that lets the fill be what it should. It is not ok while there is too little to start.
+func (m *micSide) aim(s *session) (ratio float64, ok bool) {
+	here, ok := s.estimate(&s.micMark)
+	if !ok {
+		return m.steer.hold(), m.running
+	}
+	level, burst := here-float64(s.mic.read.Load()), float64(s.burst.Load())
+	target := audio.FrameSamples + margin + taps + burst
+	m.fill.Store(int64(level))
+	if !m.running {
+		there := float64(s.mic.written.Load() - s.mic.read.Load()) // an estimate runs ahead of a card that has stopped
+		if level < target || there < target-burst {
+			return 0, false
+		}
+		s.mic.skip(int(level - target))
+		m.shift.reset()
+		m.steer.again()
+		m.running, level = true, target
+	}
+	if over := int(level - target); over > excess {
+		m.dropped.Add(uint64(s.mic.skip(over)+audio.FrameSamples-1) / audio.FrameSamples)
+		m.steer.again()
+		level = target
+	}
+	ratio = m.steer.step(level - target)
+	m.drift.Store(int64(m.steer.drift * 1e9))
+	return ratio, true
 }
 
 // end lets the sound end without a click, and is silence after that.
@@ -147,7 +168,10 @@ func (p *speakerSide) write(s *session) {
 	}
 	here, ok := s.estimate(&s.speakerMark)
 	if !ok {
-		return // the card has not called yet: nobody will hear it
+		if s.called.Load() != 0 { // else the card has not called yet: nobody will hear it
+			p.put(s, p.steer.hold(), 0)
+		}
+		return
 	}
 	const target = audio.FrameSamples + margin
 	level := float64(s.speaker.written.Load()) + audio.FrameSamples - here
@@ -155,7 +179,7 @@ func (p *speakerSide) write(s *session) {
 	late := 0 // samples of this frame's beginning that are left out when playing begins
 	if !s.playing.Load() {
 		if level < target {
-			p.put(s, 1+p.steer.drift, 0)
+			p.put(s, p.steer.hold(), 0)
 			return
 		}
 		late = min(int(level-target), audio.FrameSamples)

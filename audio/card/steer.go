@@ -24,6 +24,9 @@ func (s *steer) step(err float64) float64 {
 	return 1 + clamp(s.drift+s.smooth*loopGain, maxSteer)
 }
 
+// hold is the ratio for 10 ms whose error is not known.
+func (s *steer) hold() float64 { return 1 + s.drift }
+
 // again starts with a fill that is right, and what is known of the clocks.
 func (s *steer) again() { s.smooth = 0 }
 
