@@ -42,13 +42,11 @@ type ear struct{ pcm []int16 }
 
 func (e *ear) WriteFrame(f *audio.Frame) { e.pcm = append(e.pcm, f[:]...) }
 
-// counter is a codec whose packets are the samples themselves. It counts what is encoded. Its encoder adds the number of
-// packets that it has made to each packet, so that a seam would be seen.
+// counter is a codec whose packets are the samples themselves, and the number of the packet, which Follow hands on, so that
+// a seam is seen. It counts what is encoded.
 type counter struct {
 	rate    int
 	encodes int
-	made    int // encoders
-	follows int
 }
 
 func (c *counter) Format() audio.Format {
@@ -56,7 +54,6 @@ func (c *counter) Format() audio.Format {
 }
 
 func (c *counter) NewEncoder(f audio.Format) (audio.Encoder, error) {
-	c.made++
 	return &countingEncoder{codec: c}, nil
 }
 
@@ -65,7 +62,6 @@ func (c *counter) NewDecoder(audio.Format) (audio.Decoder, error) { return nil, 
 type countingEncoder struct {
 	codec *counter
 	state uint32
-	last  []int16
 }
 
 func (e *countingEncoder) Encode(pcm []int16, packet []byte) (int, error) {
@@ -76,13 +72,12 @@ func (e *countingEncoder) Encode(pcm []int16, packet []byte) (int, error) {
 		binary.LittleEndian.PutUint16(packet[n:], uint16(pcm[i]))
 		n += 2
 	}
-	return n, nil
+	binary.LittleEndian.PutUint32(packet[n:], e.state)
+	return n + 4, nil
 }
 
-func (e *countingEncoder) Follow(prev audio.Encoder, last []int16) {
-	e.codec.follows++
+func (e *countingEncoder) Follow(prev audio.Encoder, _ []int16) {
 	e.state = prev.(*countingEncoder).state
-	e.last = append(e.last[:0], last...)
 }
 
 // leg is a PacketSink of a counter's format that keeps the sound of its packets.
@@ -91,6 +86,8 @@ type leg struct {
 	pcm     []int16
 	packets int
 	empty   int
+	state   uint32 // of the last packet
+	seams   int    // packets that are not the next one
 }
 
 func (l *leg) Format() audio.Format { return l.f }
@@ -99,7 +96,14 @@ func (l *leg) WritePacket(f audio.Format, payload []byte) {
 	l.packets++
 	if len(payload) == 0 {
 		l.empty++
+		return
 	}
+	n := len(payload) - 4
+	state := binary.LittleEndian.Uint32(payload[n:])
+	if l.state != 0 && state != l.state+1 {
+		l.seams++
+	}
+	l.state, payload = state, payload[:n]
 	for i := 0; i+2 <= len(payload); i += 2 {
 		l.pcm = append(l.pcm, int16(binary.LittleEndian.Uint16(payload[i:])))
 	}
@@ -107,7 +111,7 @@ func (l *leg) WritePacket(f audio.Format, payload []byte) {
 
 // legOf makes a leg; what does not fit into audio.MaxPacket as bare samples needs a short ptime.
 func legOf(rate, ptime int) *leg {
-	if rate/1000*ptime*2 > audio.MaxPacket {
+	if rate/1000*ptime*2+4 > audio.MaxPacket {
 		panic("a packet of bare samples is too long")
 	}
 	return &leg{f: audio.Format{Codec: "L16", SampleRate: rate, ClockRate: rate, Ptime: ptime}}

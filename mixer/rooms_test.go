@@ -66,6 +66,15 @@ func (w *member) pcm() []int16 {
 	return w.ear.pcm
 }
 
+// pad fills up with zeros to n samples.
+func (w *member) pad(n int) {
+	if w.leg != nil {
+		w.leg.pcm = append(w.leg.pcm, make([]int16, max(0, n-len(w.leg.pcm)))...)
+		return
+	}
+	w.ear.pcm = append(w.ear.pcm, make([]int16, max(0, n-len(w.ear.pcm)))...)
+}
+
 func anyL16() audio.Codec {
 	return anyRate{map[int]*counter{8000: {rate: 8000}, 16000: {rate: 16000}, 48000: {rate: 48000}}}
 }
@@ -111,58 +120,98 @@ func (r *reference) mix(tick, rate int, heard []*member) []int16 {
 	return out
 }
 
-// Whatever the hearing: everybody hears, to the sample, the sum of those whom he should hear. Where it has just changed, the first
-// two frames hold the ramps that keep it from clicking, and the tails of filters.
+// Whatever the hearing, whoever comes, goes or is added again: everybody hears, to the sample, the sum of those whom he should
+// hear, and is sent packets that follow each other. Where something has just changed, the first two frames hold the ramps
+// that keep it from clicking, and the tails of filters.
 func TestAnyHearingIsTheSumOfTheHeard(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := New(Config{Codecs: []audio.Codec{anyL16()}})
-		n := rapid.IntRange(1, 7).Draw(t, "members")
-		var all []*member
-		refs := map[*member]*reference{}
-		for i := range n {
+		w := &world{m: New(Config{Codecs: []audio.Codec{anyL16()}}), refs: map[*member]*reference{}, here: map[*member]bool{}}
+		for i := range rapid.IntRange(1, 7).Draw(t, "members") {
 			rate := rapid.SampledFrom(rates[:]).Draw(t, "rate")
-			w := newMember(PortID(i+1), rate, rapid.Bool().Draw(t, "packets"))
-			all = append(all, w)
-			refs[w] = newReference(w.rate)
-			if err := m.Add(w.port()); err != nil {
-				t.Fatal(err)
+			o := newMember(PortID(i+1), rate, rapid.Bool().Draw(t, "packets"))
+			w.all = append(w.all, o)
+			w.refs[o] = newReference(o.rate)
+		}
+		for range rapid.IntRange(1, 5).Draw(t, "changes") {
+			heard := w.change(t)
+			for k := range 6 {
+				w.tick(t, heard, k < 2)
 			}
 		}
-		tick := 0
-		for range rapid.IntRange(1, 4).Draw(t, "changes") {
-			h := Hearing{}
-			heard := map[*member][]*member{}
-			for _, w := range all {
-				w.src.status = rapid.SampledFrom([]audio.Status{audio.Active, audio.Late, audio.Silent}).Draw(t, "status")
-				for _, o := range all {
-					if rapid.Bool().Draw(t, "hears") {
-						h[w.id] = append(h[w.id], o.id)
-						if o != w {
-							heard[w] = append(heard[w], o)
-						}
-					}
-				}
-				h[w.id] = append(h[w.id], 99)
-			}
-			m.SetHearing(h)
-			for k := range 6 {
-				ticks(m, 1)
-				for _, w := range all {
-					want := refs[w].mix(tick, w.rate, heard[w])
-					if k < 2 || len(w.pcm()) < (tick+1)*w.rate/100 {
-						continue // just changed; or not yet in a packet
-					}
-					got := w.pcm()[tick*w.rate/100 : (tick+1)*w.rate/100]
-					for i := range got {
-						if got[i] != want[i] {
-							t.Fatalf("tick %d, member %d at %d Hz, sample %d: %d, want %d", tick, w.id, w.rate, i, got[i], want[i])
-						}
-					}
-				}
-				tick++
+		for _, o := range w.all {
+			if o.leg != nil && o.leg.seams > 0 {
+				t.Fatalf("member %d was sent %d packets that do not follow the one before", o.id, o.leg.seams)
 			}
 		}
 	})
+}
+
+// world is a mixer with its members and what they should hear.
+type world struct {
+	m    *Mixer
+	all  []*member
+	refs map[*member]*reference
+	here map[*member]bool
+	n    int // ticks so far
+}
+
+// change draws who is there, who sounds, and who hears whom.
+func (w *world) change(t *rapid.T) map[*member][]*member {
+	h, heard := Hearing{}, map[*member][]*member{}
+	for _, o := range w.all {
+		o.src.status = rapid.SampledFrom([]audio.Status{audio.Active, audio.Late, audio.Silent}).Draw(t, "status")
+		here := rapid.IntRange(0, 3).Draw(t, "here") > 0
+		switch {
+		case here && (!w.here[o] || rapid.Bool().Draw(t, "again")):
+			if !w.here[o] && o.leg != nil {
+				o.leg.state = 0 // a new encoder
+			}
+			if err := w.m.Add(o.port()); err != nil {
+				t.Fatal(err)
+			}
+		case !here:
+			w.m.Remove(o.id)
+		}
+		w.here[o] = here
+	}
+	for _, o := range w.all {
+		for _, x := range w.all {
+			if rapid.Bool().Draw(t, "hears") {
+				h[o.id] = append(h[o.id], x.id)
+				if o != x && w.here[x] {
+					heard[o] = append(heard[o], x)
+				}
+			}
+		}
+		h[o.id] = append(h[o.id], 99)
+	}
+	w.m.SetHearing(h)
+	return heard
+}
+
+// tick runs one and compares.
+func (w *world) tick(t *rapid.T, heard map[*member][]*member, changing bool) {
+	ticks(w.m, 1)
+	w.n++
+	for _, o := range w.all {
+		if n := w.n * o.rate / 100; !w.here[o] { // time goes on for who is not there
+			o.src.heard = append(o.src.heard, make([]int16, o.rate/100)...)
+			o.pad(n)
+		}
+	}
+	for _, o := range w.all {
+		from, to := (w.n-1)*o.rate/100, w.n*o.rate/100
+		want := w.refs[o].mix(w.n-1, o.rate, heard[o])
+		if changing || !w.here[o] || len(o.pcm()) < to {
+			continue
+		}
+		got := o.pcm()[from:to]
+		for i := range got {
+			if got[i] != want[i] {
+				t.Fatalf("tick %d, member %d at %d Hz, sample %d: %d, want %d", w.n, o.id, o.rate, i, got[i], want[i])
+			}
+		}
+	}
 }
 
 func TestPrivateRoomIsAsIfAlone(t *testing.T) {
