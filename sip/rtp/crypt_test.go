@@ -162,6 +162,42 @@ func TestRekey(t *testing.T) {
 	}
 }
 
+// One side has the new keys before the other: what is under way under the old ones is heard, until the new ones come.
+func TestRekeyIsSeamless(t *testing.T) {
+	r := newRig(t)
+	a, b := r.leg(loopback), r.leg(loopback)
+	old, next := newKey(), newKey()
+	set := func(l, far *Leg, key []byte) {
+		p := pcmu(far.LocalPort())
+		p.SRTP = &Keys{Suite: SuiteSHA1_80, Local: key, Remote: key}
+		r.configure(l, p)
+	}
+	set(a, b, old)
+	set(b, a, old)
+	talk(r, a, b, 20)
+	set(b, a, next)
+	for range 5 { // a has not heard of it yet
+		a.WritePacket(a.Format(), speech(0))
+		r.arrive(b.sock.rtp)
+		r.tick()
+	}
+	set(a, b, next)
+	a.WritePacket(a.Format(), speech(0))
+	r.arrive(b.sock.rtp)
+	r.tick()
+	if st := r.figures(b); st.Received != 26 || st.SRTPFailures != 0 {
+		t.Fatalf("%+v", st)
+	}
+	forged, _ := (&contexts{}).get(SuiteSHA1_80, old, false)
+	a.params.Load().sealer = forged // the old key once more, after the new one
+	a.WritePacket(a.Format(), speech(0))
+	r.arrive(b.sock.rtp)
+	r.tick()
+	if st := r.figures(b); st.Received != 26 || st.SRTPFailures != 1 {
+		t.Fatalf("the old key still opens: %+v", st)
+	}
+}
+
 // A far end whose new key goes on with the old roll-over count, and one that begins at zero: both are understood.
 func TestRekeyAfterWrapOfTheFarEnd(t *testing.T) {
 	for _, keeps := range []bool{true, false} {

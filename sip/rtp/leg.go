@@ -50,7 +50,8 @@ type Leg struct {
 
 	buffer *jitter.Buffer
 	src    source
-	roc    uint32 // of the source under the key before
+	roc    uint32   // of the source under the key before
+	oldIn  *context // the key before, until something comes under the new one
 	heard  listening
 	play   player
 	out    outbound
@@ -225,7 +226,10 @@ func (l *Leg) adopt() bool {
 		l.roc = 0
 	}
 	if old.in != n.in {
-		l.roc = old.in.rollovers(l.src.ssrc)
+		l.roc, l.oldIn = old.in.rollovers(l.src.ssrc), old.in
+		if n.in == nil {
+			l.oldIn = nil
+		}
 	}
 	if old.sealer != n.sealer && l.out.rolled {
 		// Whether a new key sets the roll-over count back is understood in two ways; a new stream has it at zero for all.
@@ -278,6 +282,9 @@ func (l *Leg) SendDTMF(digit byte, d time.Duration) error {
 	t, ok := toneFor(digit, d)
 	if !ok {
 		return ErrDigit
+	}
+	if l.closed.Load() {
+		return ErrClosed
 	}
 	p := l.params.Load()
 	if p == nil || p.EventPT < 0 || !p.Send {

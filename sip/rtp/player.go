@@ -46,7 +46,7 @@ func (p *player) room(n int) []int16 {
 		copy(p.pcm[:], p.pcm[p.from:p.to])
 		p.from, p.to = 0, p.to-p.from
 	}
-	return p.pcm[p.to : p.to+n]
+	return p.pcm[p.to : p.to+n : p.to+n]
 }
 
 // add takes the n samples that were written to room, without the first skip ones.

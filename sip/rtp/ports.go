@@ -16,7 +16,7 @@ const DefaultRest = 30 * time.Second
 
 // PortsConfig is the range that legs take their ports from.
 type PortsConfig struct {
-	Bind        netip.Addr // local address to bind to; :: takes IPv4 too
+	Bind        netip.Addr // local address to bind to; :: takes IPv4 too; not valid: 127.0.0.1
 	First, Last int        // ports, both included; 0 and 0: whatever the system gives, for tests
 	Rest        time.Duration
 	Now         func() time.Time // nil: time.Now
@@ -46,7 +46,9 @@ type Sockets struct {
 
 // NewPorts makes the range. A range without any pair only shows in Open.
 func NewPorts(c PortsConfig) *Ports {
-	c.Bind = c.Bind.Unmap()
+	if c.Bind = c.Bind.Unmap(); !c.Bind.IsValid() {
+		c.Bind = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}

@@ -91,7 +91,7 @@ func (l *Leg) packet(d *datagram, at time.Time) {
 				return
 			}
 		}
-		if data, ok = p.in.open(data, h.ssrc, l.roc); !ok {
+		if data, ok = l.open(data, h.ssrc); !ok {
 			st.SRTPFailures++
 			return
 		}
@@ -122,6 +122,18 @@ func (l *Leg) packet(d *datagram, at time.Time) {
 	st.ReceivedBytes += uint64(len(body))
 	st.LastPacket = at
 	l.deliver(h, body, at, event)
+}
+
+// open decrypts a packet. After a change of keys the old one still serves until the far end has changed too.
+func (l *Leg) open(b []byte, ssrc uint32) ([]byte, bool) {
+	if out, ok := l.cur.in.open(b, ssrc, l.roc); ok {
+		l.oldIn = nil
+		return out, true
+	}
+	if l.oldIn == nil {
+		return nil, false
+	}
+	return l.oldIn.open(b, ssrc, 0)
 }
 
 // latch fixes the far end's address by its first valid packet.

@@ -92,8 +92,11 @@ func (l *Leg) control(d *datagram, at time.Time, mux bool) {
 	}
 	data := d.data
 	if s := l.cur.in; s != nil && !d.cut {
-		var ok bool
-		if data, ok = s.openRTCP(data); !ok {
+		out, ok := s.openRTCP(data)
+		if !ok && l.oldIn != nil {
+			out, ok = l.oldIn.openRTCP(data)
+		}
+		if data = out; !ok {
 			st.SRTPFailures++
 			return
 		}

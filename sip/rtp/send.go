@@ -13,10 +13,17 @@ func (l *Leg) WritePacket(f audio.Format, payload []byte) {
 		return
 	}
 	defer l.mu.Unlock()
-	if l.done || !l.adopt() || f != l.cur.Format {
+	if l.done || !l.adopt() {
 		return
 	}
 	o, p := &l.out, l.cur
+	if f != p.Format {
+		if f.ClockRate == p.Format.ClockRate {
+			o.ts += f.PacketTicks()
+		}
+		o.talking = false
+		return
+	}
 	ts := o.ts
 	o.ts += f.PacketTicks()
 	o.last = l.poller.now
