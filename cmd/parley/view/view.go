@@ -39,6 +39,16 @@ const (
 	keepQueue  = 1000 // lines that wait to be written where there is no picture
 	tellAtEnd  = 20   // lines of the log that stay on the screen after the end
 	maxLine    = 1000 // bytes of a line that are kept
+	giveUp     = time.Second
+)
+
+// state is who has the output.
+type state uint8
+
+const (
+	given   state = iota // whoever writes
+	taken                // Run
+	stalled              // nobody: it takes nothing, not even at the end
 )
 
 // View is a hal.Keys, a hal.Lamps and an io.Writer for log lines.
@@ -47,7 +57,7 @@ type View struct {
 	live   atomic.Bool
 
 	mu      sync.Mutex // holds what follows
-	running bool
+	state   state
 	log     []string // live: the latest lines
 	queue   []string // not live: lines to be written
 	dropped int
@@ -92,8 +102,12 @@ func (v *View) Light(lamp hal.Lamp, on bool) error {
 // counted. Before and after Run it writes through.
 func (v *View) Write(p []byte) (int, error) {
 	v.mu.Lock()
-	if !v.running {
+	if v.state != taken {
+		s := v.state
 		v.mu.Unlock()
+		if s == stalled {
+			return len(p), nil
+		}
 		return v.config.Out.Write(p)
 	}
 	for line := range bytes.Lines(p) {
@@ -130,56 +144,64 @@ func (v *View) redraw() {
 }
 
 // Run is hal.Keys: it draws, or writes lines, and sends the keyboard's edges, until ctx ends. It leaves the terminal as it
-// found it.
+// found it. Whoever reads Out and does not read on cannot keep the box from ending: after a second what is still to be
+// written is given up, and with it the one goroutine that hangs in the write.
 func (v *View) Run(ctx context.Context, edges chan<- hal.Edge) error {
-	put := func() {}
+	restore := func() {}
 	if v.Live() {
-		var err error
-		if put, err = takeScreen(v.config.In, v.config.Out); err != nil {
-			v.live.Store(false)
-			put = func() {}
-		}
+		was, err := term.MakeRaw(int(v.config.In.Fd()))
+		v.live.Store(err == nil)
+		restore = func() { term.Restore(int(v.config.In.Fd()), was) }
 	}
-	v.mu.Lock()
-	v.running = true
-	v.mu.Unlock()
-
-	var reader sync.WaitGroup
-	if v.Live() || v.config.Pipe {
+	live := v.Live()
+	if live || v.config.Pipe {
+		var reader sync.WaitGroup
+		defer reader.Wait()
 		reader.Add(1)
 		go func() {
 			defer reader.Done()
 			v.read(ctx, edges)
 		}()
 	}
-	if v.Live() {
-		v.draw(ctx)
-	} else {
-		v.tell(ctx)
-	}
-	reader.Wait()
-	put()
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.running = false
-	for _, l := range v.log[max(0, len(v.log)-tellAtEnd):] {
-		fmt.Fprintln(v.config.Out, harmless(l))
+	v.state = taken
+	v.mu.Unlock()
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		if live {
+			io.WriteString(v.config.Out, "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J") // a screen of our own
+			v.draw(ctx)
+			io.WriteString(v.config.Out, "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l")
+		} else {
+			v.tell(ctx)
+		}
+	}()
+	<-ctx.Done()
+	after := given
+	select {
+	case <-written:
+	case <-time.After(giveUp):
+		after = stalled
 	}
-	v.log = nil
+	if live {
+		restore()
+	}
+	v.leave(after)
 	return ctx.Err()
 }
 
-// takeScreen gets the keyboard byte by byte and a screen of our own; the function that it answers puts both back.
-func takeScreen(in, out *os.File) (put func(), err error) {
-	was, err := term.MakeRaw(int(in.Fd()))
-	if err != nil {
-		return nil, fmt.Errorf("view: %w", err)
+// leave lets lines through again, those first that came too late for Run.
+func (v *View) leave(to state) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.state = to
+	if to == given {
+		for _, l := range append(v.log[max(0, len(v.log)-tellAtEnd):], v.queue...) {
+			fmt.Fprintln(v.config.Out, harmless(l))
+		}
 	}
-	io.WriteString(out, "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J")
-	return func() {
-		io.WriteString(out, "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l")
-		term.Restore(int(in.Fd()), was)
-	}, nil
+	v.log, v.queue = nil, nil
 }
 
 // draw draws until ctx ends. A picture that is the one before it is not sent again.

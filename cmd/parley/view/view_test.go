@@ -78,7 +78,7 @@ func (x *transcript) wait(t *testing.T, want string) {
 
 func waitRunning(t *testing.T, v *View) {
 	t.Helper()
-	running := func() bool { v.mu.Lock(); defer v.mu.Unlock(); return v.running }
+	running := func() bool { v.mu.Lock(); defer v.mu.Unlock(); return v.state == taken }
 	for deadline := time.Now().Add(10 * time.Second); !running(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("Run does not run")
@@ -221,6 +221,40 @@ func TestFlood(t *testing.T) {
 	}
 	if lines < lineBurst/2 || lines > 2*lineBurst || sum == 0 || lines+sum > 5*keepQueue {
 		t.Errorf("%d lines shown, %d counted as left out", lines, sum)
+	}
+	for _, f := range []*os.File{in, typed, read} {
+		f.Close()
+	}
+}
+
+// A reader that does not read cannot keep the box from ending, nor hold up those who log after that.
+func TestStalledReader(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	in, typed, _ := os.Pipe()
+	read, out, _ := os.Pipe()
+	v := New(Config{In: in, Out: out, Snapshot: sample, Quit: func() {}})
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- v.Run(ctx, make(chan hal.Edge)) }()
+	waitRunning(t, v)
+	for range 5 * keepQueue {
+		fmt.Fprintln(v, strings.Repeat("x", 900))
+	}
+	stop()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Fatal("Run does not end")
+	}
+	for range 100 {
+		fmt.Fprintln(v, strings.Repeat("y", 900))
+	}
+	rest := record(read) // lets the goroutine that hangs in the write go on
+	out.SetWriteDeadline(time.Now())
+	out.Close()
+	<-rest.done
+	if strings.Contains(rest.String(), "y") {
+		t.Error("written to a reader that was given up")
 	}
 	for _, f := range []*os.File{in, typed, read} {
 		f.Close()
