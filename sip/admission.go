@@ -66,13 +66,14 @@ func (a *Agent) admit(in *inbound) (admitted, bool) {
 	return admitted{}, false
 }
 
-// caller is whom the limit of calls counts.
+// caller is whom the limit of calls counts; empty for whom it does not: programs on this machine, and a PBX, behind which
+// are many.
 func (w admitted) caller(from netip.AddrPort) string {
 	switch {
 	case w.user != "":
 		return "user " + w.user
-	case w.upstream != "":
-		return "upstream " + w.upstream
+	case w.upstream != "" || from.Addr().Unmap().IsLoopback():
+		return ""
 	}
 	return "address " + from.Addr().String()
 }

@@ -49,7 +49,7 @@ func (a *Agent) serveInvite(in *inbound) {
 		in.reply(482, "")
 		return
 	}
-	if a.cfg.Gate != nil && !a.cfg.Gate.Enter(c.uas.caller) {
+	if a.cfg.Gate != nil && c.uas.caller != "" && !a.cfg.Gate.Enter(c.uas.caller) {
 		in.reply(486, "")
 		return
 	}
