@@ -287,6 +287,13 @@ func (a *Agent) idle() bool {
 	return len(a.calls) == 0 && a.pending == 0
 }
 
+// ending reports whether Run is about to end: there is no time to wait for the far end.
+func (a *Agent) ending() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.stopping
+}
+
 // Calls is the number of calls that there are, in any state.
 func (a *Agent) Calls() int {
 	a.mu.Lock()

@@ -223,13 +223,19 @@ func (c *Call) run() {
 	for !c.ended {
 		select {
 		case <-c.box.wake:
-			for f := c.box.take(); f != nil && !c.ended; f = c.box.take() {
+			for !c.ended {
+				f := c.box.take()
+				if f == nil {
+					break
+				}
 				f()
 			}
 		case ev := <-c.media.events():
 			c.onLegEvent(ev)
 		case <-check.C:
 			c.watchMedia()
+		case <-c.agent.life.Done():
+			c.over(503, "going down", Local)
 		}
 	}
 	c.finish()

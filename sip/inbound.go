@@ -108,9 +108,11 @@ func (a *Agent) onRequest(req *gosip.Request, tx *gosip.ServerTx) {
 	a.mu.Lock()
 	in := a.tickets[req]
 	delete(a.tickets, req)
+	if in != nil {
+		in.ready <- tx // has room: this happens once
+	}
 	a.mu.Unlock()
 	if in != nil {
-		in.ready <- tx
 		return
 	}
 	in = &inbound{agent: a, req: req, tx: tx}

@@ -390,7 +390,7 @@ func (c *Call) bye(code int, reason string, by Side) {
 	if c.ended {
 		return
 	}
-	if c.re.ok != nil && by != Watchdog && c.re.byeCode == 0 {
+	if c.re.ok != nil && by != Watchdog && c.re.byeCode == 0 && !c.agent.ending() {
 		c.re.byeCode, c.re.byeReason = code, reason
 		return
 	}

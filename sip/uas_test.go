@@ -317,6 +317,7 @@ func TestLongResponse(t *testing.T) {
 	if len(p.text) < 1500 {
 		t.Errorf("only %d bytes", len(p.text))
 	}
+	w.mute()
 }
 
 // no RTP for a while is told, and later ends the call; RTP in between takes it back; a held call may be silent.
@@ -350,4 +351,5 @@ func TestMediaLost(t *testing.T) {
 	if onHold.State() != Talking {
 		t.Error("the held call is gone too")
 	}
+	held.mute()
 }

@@ -174,8 +174,10 @@ func (w *wire) answer(p packet, code int, tag, body string, head ...string) {
 	if tag != "" && tagOf(to) == "" {
 		to += ";tag=" + tag
 	}
-	lines = append(lines, "From: "+p.header("From"), "To: "+to, "Call-ID: "+p.header("Call-ID"), "CSeq: "+p.header("CSeq"),
-		fmt.Sprintf("Contact: <sip:300@%s>", w.addr()))
+	lines = append(lines, "From: "+p.header("From"), "To: "+to, "Call-ID: "+p.header("Call-ID"), "CSeq: "+p.header("CSeq"))
+	if !strings.Contains(strings.Join(head, "\n"), "Contact:") {
+		head = append(head, fmt.Sprintf("Contact: <sip:300@%s>", w.addr()))
+	}
 	lines = append(lines, head...)
 	if body != "" {
 		lines = append(lines, "Content-Type: application/sdp")
@@ -206,4 +208,25 @@ func (c *Call) acked() bool {
 		return true
 	}
 	return <-ch
+}
+
+// mute answers whatever else comes, so that the agent need not wait for it at its end.
+func (w *wire) mute() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			p, ok := w.read(patience)
+			if !ok {
+				return
+			}
+			if m := p.method(); m != "" && m != "ACK" {
+				w.answer(p, 200, "", "")
+			}
+		}
+	}()
+	w.t.Cleanup(func() {
+		w.conn.Close()
+		<-done
+	})
 }
