@@ -36,9 +36,7 @@ func (o *outbox) put(m Message) error {
 		return o.putRetained(m)
 	}
 	o.queue = append(o.queue, &item{m})
-	if o.events() > o.maxQueue {
-		o.drop()
-	}
+	o.fit()
 	return nil
 }
 
@@ -64,26 +62,36 @@ func (o *outbox) putRetained(m Message) error {
 	return nil
 }
 
-// events counts what is not retained.
-func (o *outbox) events() (n int) {
+// maxQueueBytes bounds the payloads of what is not retained.
+const maxQueueBytes = 8 << 20
+
+// fit drops of what is not retained until the rest is within its bounds.
+func (o *outbox) fit() {
+	n, bytes := 0, 0
 	for _, it := range o.queue {
 		if !it.Retained {
 			n++
+			bytes += len(it.Payload)
 		}
 	}
-	return n
+	for n > o.maxQueue || bytes > maxQueueBytes {
+		bytes -= o.drop()
+		n--
+	}
 }
 
-// drop makes room: the oldest measurement goes first, an event only when there is none.
-func (o *outbox) drop() {
+// drop makes room, of how many bytes it gives: the oldest measurement goes first, an event only when there is none.
+func (o *outbox) drop() (bytes int) {
 	at := slices.IndexFunc(o.queue, func(it *item) bool { return !it.Retained && it.QoS == 0 })
 	if at < 0 {
 		at = slices.IndexFunc(o.queue, func(it *item) bool { return !it.Retained })
 	}
 	if at >= 0 {
+		bytes = len(o.queue[at].Payload)
 		o.queue = slices.Delete(o.queue, at, at+1)
 		o.dropped++
 	}
+	return bytes
 }
 
 // next takes the first message that waits; nil if there is none. It then is on its way until done or reset.
@@ -123,9 +131,7 @@ func (o *outbox) reset() {
 		}
 	}
 	o.queue, o.flying = queue, nil
-	for o.events() > o.maxQueue {
-		o.drop()
-	}
+	o.fit()
 }
 
 // watch has the outbox remember what it told under that topic; with "", nothing.

@@ -112,6 +112,15 @@ func TestOutbox(t *testing.T) {
 			t.Errorf("%d dropped", o.dropped)
 		}
 	})
+	t.Run("too many bytes", func(t *testing.T) {
+		o := newOutbox(9, 1000)
+		for range 100 {
+			o.put(msg("e", strings.Repeat("x", 1<<20), 1, false))
+		}
+		if len(o.queue) != 8 || o.dropped != 92 {
+			t.Errorf("%d kept, %d dropped", len(o.queue), o.dropped)
+		}
+	})
 	t.Run("too many retained topics", func(t *testing.T) {
 		o := newOutbox(2, 9)
 		o.put(msg("a", "1", 1, true))

@@ -136,6 +136,9 @@ func (s *session) open(ctx context.Context) (net.Conn, error) {
 	}
 	guarded := guard(raw, s.c.cfg.MaxPacket)
 	s.conn.Store(guarded)
+	if ctx.Err() != nil { // after connect has looked for something to leave
+		guarded.leave()
+	}
 	return guarded, nil
 }
 

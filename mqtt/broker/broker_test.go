@@ -8,9 +8,11 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -265,6 +267,17 @@ func TestLengthIsNotAllocated(t *testing.T) {
 	}
 	if cap(g.packet) != 0 {
 		t.Errorf("%d bytes were allocated", cap(g.packet))
+	}
+}
+
+// How the bytes are cut into reads makes no difference.
+func TestSplitAtEveryByte(t *testing.T) {
+	said := slices.Concat(connectPacket("x", 6, field("/w"), field("will")), subscribePacket("/a/+", "#"),
+		publishPacket("/a", strings.Repeat("x", 200), 3), []byte{0x62, 2, 0, 1, 0xc0, 0, 0xe0, 0})
+	g := newGuarded(bytesConn{iotest.OneByteReader(bytes.NewReader(said))}, Limits{}.withDefaults())
+	through, err := io.ReadAll(iotest.OneByteReader(g))
+	if err != nil || !bytes.Equal(through, said) {
+		t.Errorf("%d of %d bytes came through: %v", len(through), len(said), err)
 	}
 }
 

@@ -13,9 +13,17 @@ import (
 type Door struct {
 	cfg DoorConfig
 
-	mu   sync.Mutex // guards seen
-	seen map[string]*entry
+	mu    sync.Mutex // guards what follows
+	seen  map[string]*entry
+	ready float64 // commands that may be looked at now
+	at    time.Time
 }
+
+// A signature costs the box's processor up to a millisecond: whoever can publish must not be able to take all of it.
+const (
+	perSecond = 20
+	atOnce    = 40
+)
 
 // DoorConfig is what a Door needs.
 type DoorConfig struct {
@@ -47,7 +55,7 @@ func NewDoor(cfg DoorConfig) *Door {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Door{cfg: cfg, seen: map[string]*entry{}}
+	return &Door{cfg: cfg, seen: map[string]*entry{}, ready: atOnce, at: cfg.Now()}
 }
 
 // Verdict is what a Door says of a message.
@@ -64,13 +72,18 @@ type Verdict struct {
 	Topic  string
 }
 
-// Receive judges a message that came on one of the box's Cmd topics. A retained one is ignored: a command is for now.
+// Receive judges a message that came on one of the box's Cmd topics. A retained one is ignored: a command is for now. Of
+// a flood, 20 in a second are looked at and the others rejected as busy, without an id.
 func (d *Door) Receive(topic string, payload []byte, retained bool) Verdict {
 	t, err := ParseTopic(topic)
 	if err != nil || t.Kind != KindCmd || t.EID != d.cfg.Box.eid || t.Box != d.cfg.Box.box || retained {
 		return Verdict{Ignore: true}
 	}
 	v := Verdict{Topic: d.cfg.Box.Res(t.Verb)}
+	if !d.mayLook() {
+		v.Answer = Answer{Status: Rejected, Reason: ReasonBusy}
+		return v
+	}
 	signed, keyID, err := Verify(payload, d.cfg.Keys)
 	if err != nil {
 		v.Answer = refuse(payload, signed, err)
@@ -87,6 +100,20 @@ func (d *Door) Receive(topic string, payload []byte, retained bool) Verdict {
 	}
 	v.Answer, v.Fresh = d.once(v.Command, sha256.Sum256(signed))
 	return v
+}
+
+// mayLook tells whether another message may be judged now.
+func (d *Door) mayLook() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.cfg.Now()
+	d.ready = min(atOnce, d.ready+perSecond*max(0, now.Sub(d.at).Seconds()))
+	d.at = now
+	if d.ready < 1 {
+		return false
+	}
+	d.ready--
+	return true
 }
 
 // refuse answers what carries no proof. The id in it is repeated so that an honest sender finds the answer.

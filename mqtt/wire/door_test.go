@@ -258,6 +258,23 @@ func TestDoorFull(t *testing.T) {
 	}
 }
 
+// A flood is answered without a look at its signatures, and is over when it ends.
+func TestDoorFlood(t *testing.T) {
+	b := newBench(t)
+	junk := sign(t, b.command("x1"), keyB)
+	count := map[string]int{}
+	for range 1000 {
+		count[b.Receive(b.box.Cmd(VerbMute), junk, false).Answer.Reason]++
+	}
+	if count[ReasonUnknownKey] != atOnce || count[ReasonBusy] != 1000-atOnce {
+		t.Errorf("%v", count)
+	}
+	b.now = b.now.Add(time.Second / perSecond)
+	if v := b.Receive(b.box.Cmd(VerbMute), sign(t, b.command("x1")), false); !v.Fresh {
+		t.Errorf("afterwards: %+v", v)
+	}
+}
+
 func TestDoorFromManyGoroutines(t *testing.T) {
 	b := newBench(t)
 	payload := sign(t, b.command("x1"))
