@@ -133,14 +133,14 @@ func (p *port) read(n uint64) {
 	if p.gone {
 		return
 	}
-	switch p.source.ReadFrame(rates[p.rate], &p.frame) {
+	switch status := p.source.ReadFrame(rates[p.rate], &p.frame); status {
 	case audio.Active, audio.Late:
 		pcm := p.frame[:frameLen(p.rate)]
 		l := p.talk.measure(pcm)
 		p.meter.Add(l)
 		if p.ungated {
 			p.talk.bar = 0
-		} else {
+		} else if status == audio.Active {
 			p.talk.learn(l.Power)
 		}
 		p.sounds = p.talk.open(l.Power)

@@ -17,6 +17,7 @@ var (
 	gateLow   = audio.DBPower(-66)
 	gateHigh  = audio.DBPower(-48)
 	gateStart = audio.DBPower(-63) // the floor until there is a better one
+	gateDead  = audio.DBPower(-80)
 )
 
 // talk is the talk gate of one source.
@@ -39,8 +40,11 @@ func newTalk() talk {
 	return t
 }
 
-// learn takes the frame's power into the noise floor.
+// learn takes the frame's power into the noise floor. Digital silence tells nothing about the noise that comes after it.
 func (t *talk) learn(power float64) {
+	if power < gateDead {
+		return
+	}
 	t.smooth += (power - t.smooth) * gateSmooth
 	t.least = min(t.least, t.smooth)
 	if t.ticks++; t.ticks < gateWindow {

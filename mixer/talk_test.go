@@ -111,6 +111,27 @@ func TestTalkGateOpensAtOnceAndHangs(t *testing.T) {
 	}
 }
 
+// A leg with gaps (lost packets, a phone that sends zeros) does not count as talking when its noise comes back.
+func TestGapsDoNotMakeNoiseTalk(t *testing.T) {
+	background := hiss(-60)
+	got := contributes(t, &script{play: func(n int, pcm []int16) audio.Status {
+		switch {
+		case n > 300 && n%100 < 10:
+			clear(pcm)
+			return audio.Late
+		case n > 300 && n%100 < 20:
+			clear(pcm)
+			return audio.Active
+		case n > 300 && n%100 < 30:
+			return audio.Silent
+		}
+		return background(n, pcm)
+	}}, 8000, 1000, false)
+	if share(got[300:]) != 0 {
+		t.Errorf("noise with gaps contributes in %.3f of the ticks", share(got[300:]))
+	}
+}
+
 func TestGateDoesNotClick(t *testing.T) {
 	// A loud low tone starts and stops in the middle of its wave, and the source stops answering in another.
 	const amplitude = 10000
