@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"parley/sip/route"
 )
 
 // The checks answer "" for a right value, else what would be right.
@@ -112,6 +114,9 @@ func sipURI(s string) string {
 	if !sipTail.MatchString(tail) || hostMaybePort(host) != "" {
 		return remedy
 	}
+	if _, err := route.ParseURI(s); err != nil { // what looks right here must be right there
+		return remedy + "; transport is udp, tcp or tls, and sips is not over udp"
+	}
 	return ""
 }
 
@@ -141,7 +146,18 @@ func sipServer(s string) string {
 	if strings.Contains(s, "@") {
 		return "a server without a user, such as sip:pbx.example.com or pbx.example.com:5060"
 	}
-	return either(sipURI, hostMaybePort)(s)
+	if hostMaybePort(s) == "" {
+		return sipURI("sip:" + s)
+	}
+	return sipURI(s)
+}
+
+// gateway wants an upstream's name or a SIP URI without user.
+func gateway(s string) string {
+	if slug(s) == "" || strings.HasPrefix(s, "sip") && sipServer(s) == "" {
+		return ""
+	}
+	return "a name of sip.upstreams, or a SIP URI such as sip:pbx.example.com;transport=tcp"
 }
 
 // brokerURL wants "embedded" or mqtt(s)://host[:port] without credentials in it.

@@ -43,6 +43,7 @@ type Config struct {
 	Log         Log
 
 	warnings []string
+	open     bool // a secret stands in the file itself
 }
 
 // Card is the sound card.
@@ -224,7 +225,11 @@ func Load(path string, env func(string) string) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("settings: %w", err)
 	}
-	return Parse(path, data, env)
+	c, err := Parse(path, data, env)
+	if info, e := os.Stat(path); err == nil && e == nil && c.open && info.Mode().Perm()&0o007 != 0 {
+		c.warnings = append(c.warnings, path+" holds secrets and everybody may read it: chmod 600 "+path)
+	}
+	return c, err
 }
 
 // Default is the configuration of a box without a settings file.

@@ -292,6 +292,10 @@ func TestWrongFiles(t *testing.T) {
 		{"upstream incomplete", "sip: {upstreams: [{name: a}]}", "registrar, user and password are wanted"},
 		{"unknown gateway", "sip: {routes: [{prefix: 0, gateways: [pbx]}]}", `sip.routes[0].gateways[0]: no upstream is called "pbx"`},
 		{"route nowhere", "sip: {routes: [{prefix: 0}]}", "sip.routes[0].gateways: is missing"},
+		{"gateway with a user", "sip: {routes: [{prefix: 0, gateways: ['sip:a@b']}]}", `sip.routes[0].gateways[0]: wrong value "sip:a@b"`},
+		{"transport", "sip: {routes: [{prefix: 0, gateways: ['sip:b;transport=ws']}]}", "a SIP URI such as"},
+		{"port 0", "sip: {upstreams: [{name: a, registrar: 'b:0', user: c, password: d}]}", "sip.upstreams[0].registrar: wrong value"},
+		{"prefix", "sip: {routes: [{prefix: '#31#', gateways: ['sip:b']}]}", "sip.routes[0].prefix: wrong value"},
 		{"strip", "sip: {routes: [{prefix: 0, strip: 2, gateways: ['sip:a']}]}", "sip.routes[0].strip: 2 is longer than the prefix"},
 		{"conference twice", "conferences: [{number: 1}, {number: 1}]", `conferences[1].number: "1" is there twice`},
 		{"conference without a number", "conferences: [{name: x}]", "conferences[0].number: is missing"},
@@ -340,6 +344,34 @@ func TestWarnings(t *testing.T) {
 	}
 	if w := mustParse(t, "mqtt: {broker: 'mqtt://127.0.0.1', user: u, password: p}").Warnings(); len(w) != 0 {
 		t.Errorf("a broker on this machine: %q", w)
+	}
+}
+
+// A file with secrets in it that everybody may read is warned of.
+func TestOpenSecrets(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "box.yaml")
+	for _, x := range []struct {
+		text string
+		mode os.FileMode
+		warn bool
+	}{
+		{"mqtt: {user: u, password: p}", 0o644, true},
+		{"mqtt: {user: u, password: p}", 0o640, false},
+		{"mqtt: {user: u, password_env: P}", 0o644, false},
+	} {
+		if err := os.WriteFile(file, []byte(x.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(file, x.mode); err != nil {
+			t.Fatal(err)
+		}
+		c, err := Load(file, func(string) string { return "secret" })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(strings.Join(c.Warnings(), "\n"), "chmod 600"); got != x.warn {
+			t.Errorf("%s with mode %o: warned %v", x.text, x.mode, got)
+		}
 	}
 }
 

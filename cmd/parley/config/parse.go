@@ -20,6 +20,7 @@ type reader struct {
 	file     func(string) ([]byte, error)
 	keys     []string              // full names of all settings, for "did you mean"
 	seen     map[string]*yaml.Node // full name -> its value in the file
+	open     bool                  // a secret stands in the file itself
 	problems Errors
 }
 
@@ -39,6 +40,7 @@ func parse(name string, data []byte, env func(string) string, file func(string) 
 	if len(r.problems) > 0 {
 		return Config{}, r.problems
 	}
+	c.open = r.open
 	return c, nil
 }
 

@@ -16,7 +16,7 @@ const (
 var (
 	slug    = matching(`[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?`, "small letters, digits and -, at most 48, such as room-12")
 	number  = matching(`[0-9A-Za-z][0-9A-Za-z._-]{0,31}`, "digits, letters, dot, - and _, at most 32")
-	digits  = matching(`\+?[0-9*#]{0,32}`, "digits, * and #, at most 32, with or without a + in front")
+	digits  = matching(`\+?[0-9*]{0,32}`, "digits and *, at most 32, with or without a + in front")
 	userID  = matching(`[0-9A-Za-z][0-9A-Za-z._+-]{0,63}`, "letters, digits, dot, +, - and _, at most 64")
 	eid     = matching(`[0-9A-Za-z][0-9A-Za-z._-]{0,63}`, "letters, digits, dot, - and _, at most 64")
 	hex32   = matching(`[0-9a-f]{32}`, "32 small hexadecimal digits: MD5 of name:realm:password")
@@ -147,11 +147,11 @@ func upstreamSettings(u *Upstream) section {
 
 func routeSettings(r *Route) section {
 	return section{
-		{"prefix", text(&r.Prefix, "", "digits, * #", digits), "Numbers that begin so. Empty is every number that no other route takes.", ""},
+		{"prefix", text(&r.Prefix, "", "digits and *", digits), "Numbers that begin so. Empty is every number that no other route takes.", ""},
 		{"strip", integer(&r.Strip, 0, 0, 32, "digits"), "Digits taken off the front.", ""},
-		{"prepend", text(&r.Prepend, "", "digits, * #", digits), "Digits put in front after that.", ""},
-		{"gateways", &words{to: &r.Gateways, max: maxGateways, may: "list of upstream names or SIP URIs", check: either(slug, sipURI)}, "Tried in this order: the next one on 503, time-out or no connection.", ""},
-		{"identity", text(&r.Identity, "", "letters, digits, . + - _", orEmpty(userID)), "Number shown to the called. Empty is the caller's own.", ""},
+		{"prepend", text(&r.Prepend, "", "digits and *", digits), "Digits put in front after that.", ""},
+		{"gateways", &words{to: &r.Gateways, max: maxGateways, may: "list of upstream names or SIP URIs", check: gateway}, "Tried in this order: the next one on 503, time-out or no connection.", ""},
+		{"identity", text(&r.Identity, "", "letters, digits, . + - _", orEmpty(userID)), "Number that the called sees, unless the caller asked for another (`XXX:YYY`). Empty is the caller's own.", ""},
 	}
 }
 

@@ -251,6 +251,7 @@ func (s *secret) text() string    { return yamlText(s.to.String()) }
 
 func (s *secret) set(r *reader, path string, node *yaml.Node) {
 	if t, ok := r.scalar(path, node, s.may); ok {
+		r.open = true
 		s.take(r, path, node, t)
 	}
 }
