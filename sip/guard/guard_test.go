@@ -15,8 +15,10 @@ import (
 	"math/big"
 	"net"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -230,6 +232,65 @@ func TestStream(t *testing.T) {
 			t.Error("there is always room for one more")
 		}
 	})
+	// Every connection that ended gave its place back.
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		b.listener.mu.Lock()
+		open, held := b.listener.open, len(b.listener.perIP)
+		b.listener.mu.Unlock()
+		if open == 0 && held == 0 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d connections of %d addresses are still counted", open, held)
+		}
+	}
+}
+
+// flaky fails at first, in a way that passes.
+type flaky struct {
+	net.PacketConn
+	left int
+	with error
+}
+
+func (f *flaky) Addr() net.Addr { return f.LocalAddr() }
+
+func (f *flaky) ReadFrom(b []byte) (int, net.Addr, error) {
+	if f.left--; f.left >= 0 {
+		return 0, nil, f.with
+	}
+	return copy(b, request()), net.UDPAddrFromAddrPort(here.remote), nil
+}
+
+func (f *flaky) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(here.local) }
+
+func (f *flaky) Accept() (net.Conn, error) {
+	if f.left--; f.left >= 0 {
+		return nil, f.with
+	}
+	a, _ := net.Pipe()
+	return a, nil
+}
+
+// sipgo stops serving at the first error; what passes by itself must not reach it, and a closed socket must.
+func TestTransientErrors(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		ends bool
+	}{{syscall.EMFILE, false}, {&net.OpError{Op: "read", Err: syscall.ENOBUFS}, false}, {net.ErrClosed, true}, {os.ErrDeadlineExceeded, true}} {
+		buf := make([]byte, 65536)
+		_, _, err := PacketConn(&flaky{left: 2, with: tt.err}, Options{}).ReadFrom(buf)
+		if (err != nil) != tt.ends {
+			t.Errorf("ReadFrom, %v: %v", tt.err, err)
+		}
+		c, err := Listener(&flaky{left: 2, with: tt.err}, Options{}).Accept()
+		if (err != nil) != tt.ends {
+			t.Errorf("Accept, %v: %v", tt.err, err)
+		}
+		if c != nil {
+			_ = c.Close()
+		}
+	}
 }
 
 // Screen answers before sipgo has a transaction, and before it has heard of the source at all.

@@ -182,6 +182,18 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// What sipgo would cut off is refused instead.
+func TestNoRoomInTheReader(t *testing.T) {
+	c := newCore(Options{})
+	long := append(request("Content-Length: 5000"), make([]byte, 5000)...)
+	if v := c.datagram(long, here, 4096); status(v.answer) != "513" || v.to != here.remote {
+		t.Errorf("%+v", v)
+	}
+	if v := c.datagram(bytes.ReplaceAll(long, []byte("OPTIONS"), []byte("ACK")), here, 4096); v.answer != nil || v.pass != nil {
+		t.Errorf("%+v", v)
+	}
+}
+
 func TestAnswerNamesWhatIsMissing(t *testing.T) {
 	c := newCore(Options{})
 	for in, want := range map[string]string{

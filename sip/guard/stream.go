@@ -8,15 +8,19 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
 const (
 	readSize   = 4096
 	lingerTime = 500 * time.Millisecond
+
+	transientPause = 20 * time.Millisecond
 )
 
 // listener hands out guarded connections, so many at once.
@@ -33,6 +37,10 @@ type listener struct {
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		inner, err := l.Listener.Accept()
+		if transient(err) {
+			time.Sleep(transientPause)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -47,6 +55,12 @@ func (l *listener) Accept() (net.Conn, error) {
 		c.until = time.Now().Add(l.core.o.MessageTimeout)
 		return c, nil
 	}
+}
+
+// transient: it will pass; sipgo would give up serving for it.
+func transient(err error) bool {
+	return slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EINTR, syscall.ECONNABORTED,
+		syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.EPROTO}, func(e error) bool { return errors.Is(err, e) })
 }
 
 func (l *listener) enter(ip netip.Addr) bool {

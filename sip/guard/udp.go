@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // ErrDestination: a broadcast, multicast or unspecified address, or port 0. Nothing is ever sent there.
@@ -23,6 +24,10 @@ type packetConn struct {
 func (c *packetConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	for {
 		n, addr, err := c.PacketConn.ReadFrom(c.buf)
+		if transient(err) {
+			time.Sleep(transientPause)
+			continue
+		}
 		if err != nil {
 			return 0, addr, err
 		}

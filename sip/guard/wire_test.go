@@ -58,6 +58,7 @@ type box struct {
 	udp      net.Addr
 	tcp      net.Addr
 	sent     *sentTo
+	listener *listener
 	counters *Counters
 	seen     chan *sip.Request // what reached a handler
 	server   *sipgo.Server
@@ -143,7 +144,8 @@ func newBox(t *testing.T, o Options, change ...func(*sipgo.Server)) *box {
 	o.Counters = b.counters
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = srv.ServeUDP(PacketConn(b.sent, o)) })
-	serving.Go(func() { _ = srv.ServeTCP(Listener(byteListener{l}, o)) })
+	b.listener = Listener(byteListener{l}, o).(*listener)
+	serving.Go(func() { _ = srv.ServeTCP(b.listener) })
 	t.Cleanup(func() {
 		_ = pc.Close()
 		_ = l.Close()
@@ -399,32 +401,31 @@ func TestTortureTCP(t *testing.T) {
 			if strings.HasSuffix(name, "clerr") {
 				_ = c.(*net.TCPConn).CloseWrite() // what is missing never comes
 			}
-			if verdict != "S" && verdict != "-" {
-				got := readMessage(t, r)
-				for status(got) == "100" {
-					got = readMessage(t, r)
+			base := filepath.Base(name)
+			if base == "dblreq" {
+				// On a stream what follows is a message of its own, behind a ping. sipgo answers them in any order.
+				first, second, _ := bytes.Cut(data, []byte("\r\n\r\n\r\n\r\n"))
+				for range 2 {
+					got := final(t, r)
+					of := append(bytes.Clone(first), crlfcrlf...)
+					if bytes.Contains(got, []byte("CSeq: 8 INVITE")) {
+						of = bytes.TrimLeft(second, "\r\n")
+					}
+					isAnswer(t, of, got, c.LocalAddr())
 				}
+				return
+			}
+			if verdict != "S" && verdict != "-" {
+				got := final(t, r)
 				if !fits(verdict, status(got)) {
 					t.Errorf("answered %s, want %s\n%s", status(got), verdict, got)
 				}
 				isAnswer(t, data, got, c.LocalAddr())
 			}
-			base := filepath.Base(name)
 			if slices.Contains([]string{"clerr", "ncl", "mcl01", "baddn", "test"}, base) {
 				// Where the next message would begin nobody can know: the stream ends.
 				if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
 					t.Errorf("then came %q, %v", rest, err)
-				}
-				return
-			}
-			if base == "dblreq" {
-				// On a stream what follows is a message of its own, behind a ping.
-				second := readMessage(t, r)
-				for status(second) == "100" {
-					second = readMessage(t, r)
-				}
-				if !bytes.Contains(second, []byte("dblreq.0ha0isnda977644900765@192.0.2.15")) {
-					t.Errorf("second answer %s", second)
 				}
 				return
 			}
@@ -436,6 +437,16 @@ func TestTortureTCP(t *testing.T) {
 			}
 		})
 	}
+}
+
+// final reads up to a final response.
+func final(t *testing.T, r *bufio.Reader) []byte {
+	t.Helper()
+	got := readMessage(t, r)
+	for status(got) == "100" {
+		got = readMessage(t, r)
+	}
+	return got
 }
 
 // readMessage reads one response off a stream.

@@ -63,34 +63,9 @@ func ParseURI(s string) (URI, error) {
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
 		rest = rest[i+1:]
 	}
-	host, port := rest, ""
-	if strings.HasPrefix(rest, "[") {
-		end := strings.IndexByte(rest, ']')
-		if end < 0 {
-			return bad("address without its ]")
-		}
-		a, err := netip.ParseAddr(rest[1:end])
-		if err != nil || !a.Is6() || a.Zone() != "" {
-			return bad("not an IPv6 address")
-		}
-		host, port = a.String(), rest[end+1:]
-		if port != "" && port[0] != ':' {
-			return bad("rubbish after ]")
-		}
-		port = strings.TrimPrefix(port, ":")
-		if rest[end+1:] == ":" {
-			return bad("empty port")
-		}
-	} else if i := strings.IndexByte(rest, ':'); i >= 0 {
-		host, port = rest[:i], rest[i+1:]
-		if port == "" {
-			return bad("empty port")
-		}
-		if !hostname(host) {
-			return bad("not a host")
-		}
-	} else if !hostname(host) {
-		return bad("not a host")
+	host, port, why := hostPort(rest)
+	if why != "" {
+		return bad(why)
 	}
 	u.Host = strings.ToLower(host)
 	if port != "" {
@@ -120,6 +95,33 @@ func ParseURI(s string) (URI, error) {
 		u.Transport = "tls"
 	}
 	return u, nil
+}
+
+// hostPort takes host[:port] apart, or says what is wrong with it.
+func hostPort(s string) (host, port, why string) {
+	if !strings.HasPrefix(s, "[") {
+		host, port, given := strings.Cut(s, ":")
+		switch {
+		case given && port == "":
+			return "", "", "empty port"
+		case !hostname(host):
+			return "", "", "not a host"
+		}
+		return host, port, ""
+	}
+	text, after, ok := strings.Cut(s[1:], "]")
+	if !ok {
+		return "", "", "address without its ]"
+	}
+	a, err := netip.ParseAddr(text)
+	if err != nil || !a.Is6() || a.Zone() != "" {
+		return "", "", "not an IPv6 address"
+	}
+	port, colon := strings.CutPrefix(after, ":")
+	if after != "" && (!colon || port == "") {
+		return "", "", "rubbish after ]"
+	}
+	return a.String(), port, ""
 }
 
 func hostname(s string) bool {
