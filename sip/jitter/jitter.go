@@ -25,8 +25,8 @@ const (
 	unit        = 10 * time.Millisecond  // what is filled at once while nothing is there
 	idleAfter   = time.Second            // without a packet the stream is taken as paused and starts anew
 	transitJump = time.Second            // a change of transit that is a new time base, not a slow network
-	lateRun     = 5                      // so many late packets in a row,
-	lateSpan    = 100 * time.Millisecond // over so long a time: the way has become longer for good
+	lateRun     = 8                      // so many late packets in a row,
+	lateSpan    = 140 * time.Millisecond // over so long a time: the way has become longer for good
 	hardExcess  = 120 * time.Millisecond // more delay than this over the target is thrown away at once
 	slewStart   = 10 * time.Millisecond  // a smaller error is left alone
 	slewFast    = 25 * time.Millisecond  // a larger one is worked off quickly

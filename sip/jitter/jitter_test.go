@@ -3,6 +3,7 @@ package jitter
 import (
 	"fmt"
 	"math/rand"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -258,11 +259,7 @@ func TestDisorderWithinTargetIsInaudible(t *testing.T) {
 }
 
 func sortArrivals(a []arrival) {
-	for i := 1; i < len(a); i++ {
-		for k := i; k > 0 && a[k].at < a[k-1].at; k-- {
-			a[k], a[k-1] = a[k-1], a[k]
-		}
-	}
+	slices.SortStableFunc(a, func(x, y arrival) int { return x.at - y.at })
 }
 
 func common(a, b string) int {
@@ -382,6 +379,35 @@ func TestRouteChange(t *testing.T) {
 	}
 	if gap := strings.Count(got[990:1100], "e") + strings.Count(got[990:1100], "."); gap > 30 {
 		t.Errorf("%d frames without sound when the way got longer: %s", gap, got[990:1100])
+	}
+}
+
+// Ten minutes of jitter: up to the target it costs nothing, beyond it only what comes too late, and the delay never runs away.
+func TestJitter(t *testing.T) {
+	for _, tt := range []struct {
+		jitter   int // ms, uniform
+		lateUpTo int // of 30000
+	}{{10, 0}, {35, 0}, {80, 20000}} {
+		for seed := range int64(3) {
+			r := rand.New(rand.NewSource(seed))
+			a := stream(30000)
+			for i := range a {
+				a[i].at += r.Intn(tt.jitter + 1)
+			}
+			sortArrivals(a)
+			l := &listener{b: New(Config{ClockRate: 8000}), clock: 8000}
+			drive(l, a, 60000)
+			c := l.b.Count()
+			if int(c.Late) > tt.lateUpTo || tt.lateUpTo == 0 && (c.Lost != 0 || l.filled > 10) ||
+				c.Restarts > 1+uint64(tt.lateUpTo/2000) || c.Dropped != 0 {
+				t.Errorf("jitter of %d ms: %+v, %d frames filled", tt.jitter, c, l.filled)
+			}
+			if d, ok := l.b.Delay(); !ok || d < 25*time.Millisecond || d > time.Duration(tt.jitter+45)*time.Millisecond {
+				t.Errorf("jitter of %d ms: delay %v", tt.jitter, d)
+			}
+			d, _ := l.b.Delay()
+			t.Logf("jitter of %d ms: %+v, delay %v", tt.jitter, c, d)
+		}
 	}
 }
 
