@@ -1,0 +1,5 @@
+//go:build !race
+
+package boxtest
+
+const raceDetector = false
