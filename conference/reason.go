@@ -41,7 +41,7 @@ type Actor struct {
 // owners holds who may set and clear each reason.
 var owners = map[Reason][]Role{
 	Hardware: {ByKey},
-	Self:     {ByMember, ByRemote},
+	Self:     {ByMember, ByRemote, ByKey},
 	Host:     {ByHost},
 	Listener: {ByHost},
 	Hold:     {BySystem},
