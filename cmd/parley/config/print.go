@@ -119,10 +119,10 @@ func Markdown() string {
 	table.reset()
 	var b strings.Builder
 	b.WriteString("# Settings\n\n" +
-		"One YAML file, given with `parley run --config <file>`; every setting has a default, and no file at all is fine.\n" +
-		"An unknown key or a wrong value is an error with file, line and what would be right; `parley check-config <file>`\n" +
-		"looks without starting. Durations have their unit: `20ms`, `30s`, `1h30m`. A file is at most 256 KiB of plain YAML, without\n" +
-		"anchors, aliases and tags.\n\n" +
+		"One YAML file: `parley run -config FILE`, else `parley.yaml` in the data folder. Every setting has a default, and no file\n" +
+		"at all is fine; `parley settings` prints one that says what a box without one does. An unknown key or a wrong value is an\n" +
+		"error with file, line and what would be right; `parley check-config FILE` looks without starting. Durations have their\n" +
+		"unit: `20ms`, `30s`, `1h30m`. A file is at most 256 KiB of plain YAML, without anchors, aliases and tags.\n\n" +
 		"A *secret* `x` may stand in the file as `x`, in a file of its own as `x_file` (relative to the settings file), or in the\n" +
 		"environment as `x_env`. It is never printed.\n\n" +
 		"This page is made from the table in `cmd/parley/config/table.go`; a test holds the two equal.\n")

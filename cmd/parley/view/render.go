@@ -289,8 +289,25 @@ func drawLog(p *page, s Snapshot, rows int) {
 		} else if strings.Contains(l, "level=WARN") {
 			style = yellow
 		}
-		p.row().add(style, " "+l)
+		p.row().add(style, " "+shorten(l))
 	}
+}
+
+// shorten takes out of a line of slog's text handler what the picture tells otherwise: the date, and the level by colour.
+func shorten(line string) string {
+	rest, ok := strings.CutPrefix(line, "time=")
+	if !ok {
+		return line
+	}
+	stamp, rest, _ := strings.Cut(rest, " ")
+	at, err := time.Parse(time.RFC3339Nano, stamp)
+	if err != nil {
+		return line
+	}
+	for _, level := range []string{"level=INFO ", "level=WARN ", "level=ERROR ", "level=DEBUG "} {
+		rest = strings.TrimPrefix(rest, level)
+	}
+	return at.Format(time.TimeOnly) + " " + strings.TrimPrefix(rest, "msg=")
 }
 
 func drawKeys(p *page) {

@@ -211,6 +211,19 @@ func TestClean(t *testing.T) {
 	}
 }
 
+func TestShorten(t *testing.T) {
+	for _, x := range [][2]string{
+		{`time=2026-11-21T21:43:27.213Z level=WARN msg="broker gone" broker=x`, `21:43:27 "broker gone" broker=x`},
+		{`time=noon level=INFO msg=x`, `time=noon level=INFO msg=x`},
+		{`time=`, `time=`},
+		{`parley is ready`, `parley is ready`},
+	} {
+		if got := shorten(x[0]); got != x[1] {
+			t.Errorf("%q, want %q", got, x[1])
+		}
+	}
+}
+
 func FuzzRender(f *testing.F) {
 	f.Add("alice", "in call", "level=INFO x", 80, 24, -20.0)
 	f.Add("\x1b]0;x\x07\u202e", "李", "\x9b31m", 31, 9, 1e300)
