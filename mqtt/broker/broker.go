@@ -96,7 +96,7 @@ func def[T int | float64 | time.Duration](v *T, d T) {
 
 // Config is what a Broker needs.
 type Config struct {
-	Listeners []Listener        // at least one; the broker closes them
+	Listeners []Listener        // at least one; Run closes them
 	Users     map[string]string // name → password, plain or as HashPassword writes it; empty: everybody, on loopback only
 	ACL       *ACL              // nil: who gets in may do everything
 	Limits    Limits
@@ -161,6 +161,11 @@ func (b *Broker) Addrs() []net.Addr {
 // Run serves until ctx ends, then it closes every connection. It returns nil, or why it could not begin. All its
 // goroutines have ended when it returns.
 func (b *Broker) Run(ctx context.Context) error {
+	defer func() {
+		for _, l := range b.cfg.Listeners {
+			l.Close()
+		}
+	}()
 	lim := b.cfg.Limits
 	server := mochi.New(&mochi.Options{
 		Logger: slog.New(newLogHandler(b.log.Handler())),

@@ -205,6 +205,23 @@ func TestTruncatedSubscribe(t *testing.T) {
 	})
 }
 
+// Other versions are told so in their own words.
+func TestVersions(t *testing.T) {
+	b := start(t, nil)
+	for name, tt := range map[string]struct{ say, want []byte }{
+		"3.1":  {packet(0x10, field("MQIsdp"), []byte{3, 2, 0, 10}, field("x")), []byte{0x20, 2, 0, 1}},
+		"5":    {packet(0x10, field("MQTT"), []byte{5, 2, 0, 10, 0}, field("x")), []byte{0x20, 3, 0, 0x84, 0}},
+		"9":    {packet(0x10, field("MQTT"), []byte{9, 2, 0, 10, 0}, field("x")), []byte{0x20, 3, 0, 0x84, 0}},
+		"none": {packet(0x10, field("HTTP"), []byte{4, 2, 0, 10}, field("x")), nil},
+	} {
+		r := dial(t, b)
+		r.say(tt.say...)
+		if got := r.gone(); !bytes.Equal(got, tt.want) {
+			t.Errorf("%s: % x, want % x", name, got, tt.want)
+		}
+	}
+}
+
 func TestMalformed(t *testing.T) {
 	ok := connectPacket("x", 2)
 	tests := map[string][]byte{
