@@ -115,6 +115,41 @@ func (p *phone) status(method string) string {
 	}
 }
 
+// IPv6, and IPv4 on a socket that takes both: the answer comes back, with received and rport as the peer must read them.
+func TestAddressFamilies(t *testing.T) {
+	if pc, err := net.ListenPacket("udp6", "[::1]:0"); err != nil {
+		t.Skipf("no IPv6 here: %v", err)
+	} else {
+		_ = pc.Close()
+	}
+	for _, tt := range []struct{ listen, from, to, received string }{
+		{"::1", "[::1]", "[::1]", "::1"},
+		{"::", "[::1]", "[::1]", "::1"},
+		{"::", "127.0.0.1", "127.0.0.1", "127.0.0.1"},
+	} {
+		b := newBoxOn(t, tt.listen, Options{Secret: []byte("0123456789abcdef")})
+		_, port, _ := net.SplitHostPort(b.udp.String())
+		to, err := net.ResolveUDPAddr("udp", tt.to+":"+port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := newPhone(t, tt.from, to)
+		_, own, _ := net.SplitHostPort(p.pc.LocalAddr().String())
+		want := "SIP/2.0/UDP [2001:db8::9:1]:9;branch=z9hG4bKx;received=" + tt.received + ";rport=" + own
+		for _, more := range []string{"Subject: passes", "Require: x"} {
+			p.send(bytes.Replace(request(more), []byte("SIP/2.0/UDP 192.0.2.7;"), []byte("SIP/2.0/UDP [2001:db8::9:1]:9;rport;"), 1))
+			p.status("OPTIONS")
+			if got := lexAll(p.last).all("Via"); !slices.Equal(got, []string{want}) {
+				t.Errorf("%s to %s: %q, want %q", tt.from, tt.listen, got, want)
+			}
+		}
+		a, ok := ParseArrival([]byte("0123456789abcdef"), (<-b.seen).GetHeader(ArrivalHeader).Value())
+		if !ok || a.Remote.Addr().String() != tt.received {
+			t.Errorf("arrival %+v", a)
+		}
+	}
+}
+
 // A response over sipgo's limit for datagrams leaves whole.
 func TestLongResponseByUDP(t *testing.T) {
 	body := bytes.Repeat([]byte("x"), 8000)

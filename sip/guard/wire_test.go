@@ -82,6 +82,11 @@ var handled = map[sip.RequestMethod]int{sip.INVITE: 486, sip.OPTIONS: 200, sip.R
 
 func newBox(t *testing.T, o Options, change ...func(*sipgo.Server)) *box {
 	t.Helper()
+	return newBoxOn(t, "127.0.0.1", o, change...)
+}
+
+func newBoxOn(t *testing.T, host string, o Options, change ...func(*sipgo.Server)) *box {
+	t.Helper()
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	noDNS := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 		t.Error("a name was looked up")
@@ -131,11 +136,11 @@ func newBox(t *testing.T, o Options, change ...func(*sipgo.Server)) *box {
 		f(srv)
 	}
 
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	pc, err := net.ListenPacket("udp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
