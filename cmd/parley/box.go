@@ -17,6 +17,7 @@ import (
 	"parley/mqtt/wire"
 	"parley/sip"
 	"parley/sip/rtp"
+	"parley/web"
 )
 
 // box is the whole of it, each part made once and wired to the others. A frame, a key and a command come through it like
@@ -40,10 +41,11 @@ type box struct {
 	mixer  *mixer.Mixer
 	house  *house
 	agent  *sip.Agent
+	focus  *focus
 	broker *broker.Broker // nil: the broker is elsewhere
 	client *mqtt.Client
 	topics *topics
-	web    *webServer
+	web    *web.Server
 	keys   hal.Keys
 	lamps  *lamps
 	front  *front
@@ -139,10 +141,10 @@ func (b *box) makeMQTT() (err error) {
 	if b.client, err = newClient(b.cfg, names, b.session, own, b.log); err != nil {
 		return err
 	}
-	b.topics = &topics{house: b.house, out: b.client, box: names, eid: b.cfg.EID, lease: map[string]time.Time{}}
+	b.topics = &topics{house: b.house, out: b.client, box: names, eid: b.cfg.EID, lease: map[string]time.Time{}, began: b.began}
 	b.house.doors = append(b.house.doors, b.topics)
 	b.house.alert = b.topics.alert
-	b.house.levels = b.topics.levels
+	b.house.due = b.topics.due
 	key, err := wire.LoadOrCreateKey(b.data.path("box.key"))
 	if err != nil {
 		b.log.Warn("no command can be taken: the box's key cannot be read or made", "error", err)
@@ -207,6 +209,7 @@ func (b *box) welcome() {
 	b.tellInfo()
 	for _, r := range b.house.rooms {
 		b.topics.opened(r)
+		b.focus.opened(r)
 	}
 	b.house.hear()
 	b.house.place.changed()

@@ -167,6 +167,10 @@ func (h *house) referred(l *leg, e sip.Event) {
 
 func (h *house) ended(l *leg, e sip.Event) {
 	delete(h.legs, l.call)
+	if media := l.call.Leg(); media != nil {
+		s := media.Stats()
+		addCounts(&h.past, &s)
+	}
 	h.unplug(l)
 	if l.caller != nil {
 		l.caller.call.Reject(rejection(e.Code), "")

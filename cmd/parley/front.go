@@ -93,6 +93,9 @@ func (f *front) ready() {
 	} else if f.box.cfg.Card.Ducking {
 		fmt.Fprintln(f.out, "  half duplex: the microphone is turned down while the speaker is loud (card.ducking)")
 	}
+	if f.box.mic.Closed() {
+		fmt.Fprintln(f.out, "  the place is muted: the mute key opens the microphone")
+	}
 	if f.box.cfg.Place.JoinAtStart {
 		fmt.Fprintf(f.out, "  the place joins %s now (place.join_at_start)\n", f.box.cfg.Place.Join)
 	}

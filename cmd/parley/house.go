@@ -12,6 +12,7 @@ import (
 	"parley/conference"
 	"parley/mixer"
 	"parley/sip"
+	"parley/sip/rtp"
 )
 
 // house owns every conference, every call's place in it, and the room itself. Whatever happens (a key, a call's event, a
@@ -36,7 +37,9 @@ type house struct {
 	place   *place
 	faults  map[string]fault
 	alert   func(id string, f fault) // tells that a fault has come or gone; nil: nobody
-	levels  func()                   // tells levels to whoever asked; nil: nobody
+	due     func()                   // tells what is told by the clock; nil: nothing
+	past    rtp.Stats                // counts of the calls that have ended
+	pulse   pulse
 }
 
 // dialer places calls; *sip.Agent is it.
@@ -267,9 +270,10 @@ func (h *house) hear() {
 
 // listen looks who contributes sound and tells the conferences.
 func (h *house) listen() {
+	h.pulse.beat(time.Now(), h.mixer.Stats().Ticks)
 	h.place.hush()
-	if h.levels != nil {
-		h.levels()
+	if h.due != nil {
+		h.due()
 	}
 	for _, r := range h.rooms {
 		for _, l := range r.legs {

@@ -67,7 +67,11 @@ func (b *box) makeSIP() error {
 		Users: func(user string) (admit.HA1, bool) { h, ok := users[user]; return h, ok },
 		Token: func(user string) (string, bool) { return b.agent.OwnContact(user) },
 	})
+	b.focus = &focus{host: cmp.Or(b.cfg.SIP.Advertise, hostname()), documents: map[string][]byte{}}
+	conf.ConferenceInfo = b.focus.info
 	b.agent = sip.New(conf)
+	b.focus.agent = b.agent
+	b.house.doors = append(b.house.doors, b.focus)
 	return nil
 }
 

@@ -18,6 +18,8 @@ type topics struct {
 	eid   string
 	calls []byte // as last told, since most events do not change it
 	lease map[string]time.Time
+	began time.Time // of the box
+	told  time.Time // when measurements were last told
 }
 
 func (t *topics) tell(topic string, v interface{ Check() error }, retained bool) {
@@ -115,9 +117,16 @@ func (t *topics) asked(payload []byte) {
 	t.lease[lease.ID] = t.house.now().Add(time.Duration(lease.TTL) * time.Second)
 }
 
-// levels tells how loud everybody is while somebody has asked for it.
-func (t *topics) levels() {
+// telePause is the time between two measurements that are told.
+const telePause = 10 * time.Second
+
+// due tells what is told by the clock: measurements now and then, and how loud everybody is while somebody has asked.
+func (t *topics) due() {
 	now := t.house.now()
+	if now.Sub(t.told) >= telePause {
+		t.told = now
+		t.measure(now.Sub(t.began))
+	}
 	for id, until := range t.lease {
 		if !now.Before(until) {
 			delete(t.lease, id)
