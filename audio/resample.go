@@ -15,7 +15,7 @@ var ErrRate = errors.New("audio: rates must be two of 48000, 16000 and 8000 Hz")
 const (
 	resampleHalf = 24
 	resampleBeta = 5.9
-	resampleEdge = 0.9225 // where the filter is 6 dB down, as part of the lower rate's half
+	resampleEdge = 0.918 // where the filter is 6 dB down, as part of the lower rate's half
 )
 
 // Resampler converts a stream of sound between two of the rates 48, 16 and 8 kHz, in steps of 10 ms. It is linear, and

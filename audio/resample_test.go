@@ -45,46 +45,100 @@ func toneDB(x []float64, rate int, hz, amplitude float64) float64 {
 	return 20 * math.Log10(2*math.Hypot(s, c)/ws/amplitude+1e-12)
 }
 
-func rms(x []float64) float64 {
-	sum := 0.0
-	for _, v := range x {
-		sum += v * v
+// impulseResponse is the whole filter, at the higher rate, as it shows from the outside: what comes out for single samples.
+func impulseResponse(t *testing.T, from, to int) []float64 {
+	t.Helper()
+	const unit = 1 << 29 // so that rounding is far below the filter
+	ratio := max(from, to) / min(from, to)
+	h := make([]float64, 6*max(from, to)/100)
+	sources := 1 // impulses that it takes
+	if to < from {
+		sources = ratio
 	}
-	return math.Sqrt(sum / float64(len(x)))
-}
-
-func TestResamplerRippleAndRejection(t *testing.T) {
-	const amplitude = 1e6 // a sum of many; rounding is far below the filter
-	for _, p := range ratePairs {
-		from, to := p[0], p[1]
-		half := float64(min(from, to)) / 2
-		var ripple float64
-		for part := 0.01; part <= 0.8501; part += 0.02 {
-			hz := part * half
-			ripple = max(ripple, math.Abs(toneDB(convertTone(t, from, to, hz, amplitude), to, hz, amplitude)))
+	for p := range sources {
+		r, err := NewResampler(from, to)
+		if err != nil {
+			t.Fatal(err)
 		}
-		worst := math.Inf(-1)
-		if to < from { // everything that comes out of a tone above the new half is alias
-			for hz := half; hz < float64(from)/2; hz += 97 {
-				worst = max(worst, 20*math.Log10(rms(convertTone(t, from, to, hz, amplitude))*math.Sqrt2/amplitude))
+		in, out := make([]int32, from/100), make([]int32, to/100)
+		for frame := range 5 {
+			clear(in)
+			if frame == 0 {
+				in[p] = unit
 			}
-		} else { // everything that comes out besides the tone is an image of it
-			for hz := half * 0.03; hz < half; hz += half / 60 {
-				for k := float64(from); k < float64(to); k += float64(from) {
-					for _, image := range []float64{k - hz, k + hz} {
-						if image < float64(to)/2 {
-							worst = max(worst, toneDB(convertTone(t, from, to, hz, amplitude), to, image, amplitude))
-						}
-					}
+			r.Convert(in, out)
+			for i, v := range out {
+				if at := frame*len(out) + i; to > from {
+					h[at] = float64(v) / unit
+				} else if k := at*ratio - p; k >= 0 {
+					h[k] = float64(v) / unit
 				}
 			}
 		}
-		t.Logf("%5d to %5d Hz: ripple to 0.85 of the half %.3f dB, alias or image %.1f dB", from, to, ripple, worst)
+	}
+	return h
+}
+
+// responseDB is the gain of the filter h at hz.
+func responseDB(h []float64, rate int, hz float64) float64 {
+	var re, im float64
+	for i, v := range h {
+		re += v * math.Cos(2*math.Pi*hz*float64(i)/float64(rate))
+		im += v * math.Sin(2*math.Pi*hz*float64(i)/float64(rate))
+	}
+	return 20 * math.Log10(math.Hypot(re, im)+1e-12)
+}
+
+func TestResamplerRippleAndRejection(t *testing.T) {
+	for _, p := range ratePairs {
+		from, to := p[0], p[1]
+		high, half := max(from, to), float64(min(from, to))/2
+		h := impulseResponse(t, from, to)
+		gain := 0.0 // an upward filter makes up for the zeros between its samples
+		if to > from {
+			gain = 20 * math.Log10(float64(to)/float64(from))
+		}
+		ripple, worst := 0.0, math.Inf(-1)
+		for part := 0.0; part <= 0.85; part += 0.01 {
+			ripple = max(ripple, math.Abs(responseDB(h, high, part*half)-gain))
+		}
+		for hz := half; hz <= float64(high)/2; hz += half / 150 { // alias on the way down, images on the way up
+			worst = max(worst, responseDB(h, high, hz)-gain)
+		}
+		r, _ := NewResampler(from, to)
+		t.Logf("%5d to %5d Hz: ripple to 0.85 of the half %.3f dB, alias or image %.1f dB, delay %v", from, to, ripple, worst, r.Delay())
 		if ripple > 0.1 {
 			t.Errorf("%d to %d: ripple %.3f dB", from, to, ripple)
 		}
 		if worst > -60 {
 			t.Errorf("%d to %d: alias or image at %.1f dB", from, to, worst)
+		}
+	}
+}
+
+// The same as heard: a tone comes through, and nothing of it where it does not belong.
+func TestResamplerTones(t *testing.T) {
+	const amplitude = 1e6 // a sum of many
+	for _, p := range ratePairs {
+		from, to := p[0], p[1]
+		half := float64(min(from, to)) / 2
+		for _, part := range []float64{0.1, 0.5, 0.85} {
+			hz := part * half
+			out := convertTone(t, from, to, hz, amplitude)
+			if db := toneDB(out, to, hz, amplitude); math.Abs(db) > 0.1 {
+				t.Errorf("%d to %d: %g Hz comes out at %.2f dB", from, to, hz, db)
+			}
+			if image := float64(from) - hz; image < float64(to)/2 {
+				if db := toneDB(out, to, image, amplitude); db > -60 {
+					t.Errorf("%d to %d: %g Hz has an image at %.1f dB", from, to, hz, db)
+				}
+			}
+		}
+		if to < from {
+			hz := half * 1.3
+			if db := toneDB(convertTone(t, from, to, hz, amplitude), to, 2*half-hz, amplitude); db > -60 {
+				t.Errorf("%d to %d: %g Hz has an alias at %.1f dB", from, to, hz, db)
+			}
 		}
 	}
 }

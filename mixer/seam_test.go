@@ -32,6 +32,9 @@ func (r *recorder) Format() audio.Format { return r.f }
 
 func (r *recorder) WritePacket(_ audio.Format, payload []byte) {
 	r.packets = append(r.packets, append([]byte(nil), payload...))
+	if r.dec == nil {
+		return
+	}
 	pcm := make([]int16, r.f.PacketSamples())
 	if len(payload) == 0 {
 		r.dec.Conceal(pcm)

@@ -2,7 +2,6 @@ package mixer
 
 import (
 	"math"
-	"math/rand/v2"
 	"testing"
 
 	"parley/audio"
@@ -10,11 +9,12 @@ import (
 
 // hiss is even noise of so many dBFS RMS.
 func hiss(db float64) func(n int, pcm []int16) audio.Status {
-	r := rand.New(rand.NewPCG(1, 2))
-	amplitude := math.Sqrt(audio.DBPower(db))
+	amplitude := math.Sqrt(3 * audio.DBPower(db))
+	state := uint32(1)
 	return func(_ int, pcm []int16) audio.Status {
 		for i := range pcm {
-			pcm[i] = int16(math.Round(r.NormFloat64() * amplitude))
+			state = state*1664525 + 1013904223
+			pcm[i] = int16(math.Round(float64(int32(state)) / (1 << 31) * amplitude))
 		}
 		return audio.Active
 	}
