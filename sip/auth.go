@@ -19,8 +19,8 @@ type Auth struct {
 // credentials are an Auth that remembers whether it was refused.
 type credentials struct {
 	Auth
-	nonce string // the last one answered: the same again means that the password is wrong
 	tries int
+	realm map[string]bool // those answered: to be asked again there means that the password is wrong
 }
 
 // maxChallenges bounds how often one request is sent again with an answer.
@@ -54,10 +54,13 @@ func (c *credentials) answer(req *gosip.Request, res *gosip.Response) error {
 	if chal == nil {
 		return fmt.Errorf("%w: no challenge that we can answer", ErrState)
 	}
-	if chal.Nonce == c.nonce && !chal.Stale {
+	if c.realm[chal.Realm] && !chal.Stale {
 		return fmt.Errorf("%w: credentials refused", ErrState)
 	}
-	c.nonce = chal.Nonce
+	if c.realm == nil {
+		c.realm = make(map[string]bool)
+	}
+	c.realm[chal.Realm] = true
 	cred, err := digest.Digest(chal, digest.Options{
 		Method: string(req.Method), URI: req.Recipient.String(), Username: c.User, Password: c.Password,
 	})

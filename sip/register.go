@@ -166,9 +166,7 @@ func (u *uplink) register(ctx context.Context, expires int) (granted, code int, 
 	if u.domain.Host == "" {
 		return 0, 0, fmt.Errorf("%w: registrar %q", ErrInvalid, u.conf.Registrar)
 	}
-	if u.auth != nil {
-		u.auth.tries, u.auth.nonce = 0, ""
-	}
+	u.auth = u.auth.again()
 	var challenge *gosip.Response
 	for range maxChallenges + 2 {
 		req := u.request(expires)

@@ -151,8 +151,9 @@ func TestDialDigest(t *testing.T) {
 			ask := map[int]string{401: "WWW-Authenticate", 407: "Proxy-Authenticate"}[code]
 			reply := map[int]string{401: "Authorization", 407: "Proxy-Authorization"}[code]
 			challenge := func(nonce string) []string {
-				return []string{ask + `: Digest realm="pbx", nonce="` + nonce + `", algorithm=MD5, qop="auth"`,
-					ask + `: Digest realm="pbx", nonce="` + nonce + `", algorithm=SHA-256, qop="auth"`}
+				stale := map[bool]string{true: ", stale=true"}[nonce == "n2"]
+				return []string{ask + `: Digest realm="pbx", nonce="` + nonce + `", algorithm=MD5, qop="auth"` + stale,
+					ask + `: Digest realm="pbx", nonce="` + nonce + `", algorithm=SHA-256, qop="auth"` + stale}
 			}
 			e := newEnd(t)
 			w := newWire(t, nil)
@@ -171,7 +172,7 @@ func TestDialDigest(t *testing.T) {
 			w.answer(second, code, "x", "", challenge("n2")...)
 			w.wantRequest("ACK")
 			third := w.wantRequest("INVITE")
-			w.answer(third, code, "x", "", challenge("n2")...)
+			w.answer(third, code, "x", "", challenge("n3")...)
 			w.wantRequest("ACK")
 			e.wantEnded(c, code, Remote)
 
