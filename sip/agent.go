@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -119,6 +120,19 @@ var (
 	// ErrListen: a socket could not be opened.
 	ErrListen = errors.New("sip: cannot listen")
 )
+
+// ListenError says which socket could not be opened. It is an ErrListen.
+type ListenError struct {
+	Listener Listener
+	Err      error
+}
+
+func (e *ListenError) Error() string {
+	return fmt.Sprintf("%v on %s %s: %v", ErrListen, e.Listener.Network, e.Listener.Addr, e.Err)
+}
+
+// Unwrap gives ErrListen and the system's reason.
+func (e *ListenError) Unwrap() []error { return []error{ErrListen, e.Err} }
 
 // Agent is a SIP user agent: see the package comment. All methods may be called from any goroutine.
 type Agent struct {

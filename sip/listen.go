@@ -116,7 +116,7 @@ func (n *network) open() error {
 		s, err := n.listen(l)
 		if err != nil {
 			n.close()
-			return fmt.Errorf("%w on %s %s: %w", ErrListen, l.Network, l.Addr, err)
+			return &ListenError{Listener: l, Err: err}
 		}
 		n.sockets = append(n.sockets, s)
 	}

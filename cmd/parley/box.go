@@ -193,7 +193,7 @@ func (b *box) start(ctx context.Context) error {
 		select {
 		case <-ready:
 		case err := <-b.life.failed:
-			return b.explain(err)
+			return explain(err)
 		case <-ctx.Done():
 			return nil
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"parley/cmd/parley/config"
+	"parley/mqtt/broker"
 	"parley/sip"
 	"parley/sip/admit"
 	"parley/sip/registrar"
@@ -157,26 +158,19 @@ func newRoutes(cfg config.Config, phones *registrar.Registrar) (*route.Table, er
 }
 
 // explain adds who has a port that could not be opened, and which setting changes it.
-func (b *box) explain(err error) error {
-	if !errors.Is(err, syscall.EADDRINUSE) {
+func explain(err error) error {
+	var listen *sip.ListenError
+	if !errors.As(err, &listen) {
 		return err
 	}
-	for _, l := range sipListeners(b.cfg.Listen) {
-		if strings.Contains(err.Error(), l.Network+" "+l.Addr) {
-			network := l.Network
-			if network == "tls" {
-				network = "tcp"
-			}
-			return taken(err, network, l.Addr, "listen.sip_"+l.Network)
-		}
-	}
-	return err
+	network := map[string]string{"udp": "udp", "tcp": "tcp", "tls": "tcp"}[listen.Listener.Network]
+	return taken(err, network, listen.Listener.Addr, "listen.sip_"+listen.Listener.Network)
 }
 
 // taken says who has the port.
 func taken(err error, network, addr, setting string) error {
 	at, parse := netip.ParseAddrPort(addr)
-	if parse != nil {
+	if parse != nil || !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, broker.ErrTaken) {
 		return fmt.Errorf("%w (setting `%s`)", err, setting)
 	}
 	return fmt.Errorf("%w: %s has it; stop that, or choose another port with the setting `%s`", err, holderOf(network, at), setting)
