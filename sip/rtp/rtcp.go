@@ -11,6 +11,7 @@ const (
 	typeRR   = 201
 	typeSDES = 202
 	typeBYE  = 203
+	typeXR   = 207
 )
 
 const (
@@ -43,9 +44,10 @@ type report struct {
 }
 
 // parseRTCP validates a compound packet (RFC 3550, A.2) and reads from it what concerns the source own. It looks at a bounded
-// number of packets and does not allocate.
+// number of packets and does not allocate. One that does not begin with a report is taken too (RFC 5506; baresip opens its
+// way through NAT with an APP packet).
 func parseRTCP(b []byte, own uint32) (r report, ok bool) {
-	if len(b) < 8 || b[0]>>6 != 2 || b[0]&0x20 != 0 || b[1] != typeSR && b[1] != typeRR {
+	if len(b) < 8 || b[0]>>6 != 2 || b[1] < typeSR || b[1] > typeXR {
 		return r, false
 	}
 	r.ssrc = binary.BigEndian.Uint32(b[4:])

@@ -246,6 +246,27 @@ func be32(b []byte) uint32 {
 	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 }
 
+func TestRTCPThatIsNoReport(t *testing.T) {
+	app := []byte{0x80, 204, 0, 3, 0, 0, 0, 9, 'P', 'I', 'N', 'G', 'P', 'O', 'N', 'G'}
+	if r, ok := parseRTCP(app, 1); !ok || r.ssrc != 9 || r.sr || r.hasBlock || r.bye {
+		t.Errorf("APP is read as %+v %v", r, ok)
+	}
+	for name, b := range map[string][]byte{
+		"cut":            app[:12],
+		"another type":   append([]byte{0x80, 199}, app[2:]...),
+		"another":        append(append([]byte{}, app...), 1, 2, 3, 4),
+		"padding of 0":   append([]byte{0xa0}, append(app[1:15:15], 0)...),
+		"padding of all": append([]byte{0xa0}, append(app[1:15:15], 16)...),
+		"BYE of 31":      {0x9f, typeBYE, 0, 1, 0, 0, 0, 9},
+		"RR of 31":       {0x9f, typeRR, 0, 1, 0, 0, 0, 9},
+		"SR cut":         {0x80, typeSR, 0, 1, 0, 0, 0, 9},
+	} {
+		if r, ok := parseRTCP(b, 1); ok {
+			t.Errorf("%s is taken as %+v", name, r)
+		}
+	}
+}
+
 // FuzzHeader: what we take as RTP another implementation takes too, with the same fields; and nothing makes us fall.
 func FuzzHeader(f *testing.F) {
 	f.Add([]byte{0x80, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3})
