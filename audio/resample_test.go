@@ -99,7 +99,7 @@ func TestResamplerRippleAndRejection(t *testing.T) {
 			gain = 20 * math.Log10(float64(to)/float64(from))
 		}
 		ripple, worst := 0.0, math.Inf(-1)
-		for part := 0.0; part <= 0.85; part += 0.01 {
+		for part := 0.0; part <= 0.8501; part += 0.01 {
 			ripple = max(ripple, math.Abs(responseDB(h, high, part*half)-gain))
 		}
 		for hz := half; hz <= float64(high)/2; hz += half / 150 { // alias on the way down, images on the way up

@@ -47,7 +47,11 @@ func (v *void) WriteFrame(*audio.Frame)          {}
 
 // hall makes an open room of n ports of which the first talkers talk; codec nil means frames at 48 kHz.
 func hall(tb testing.TB, n, talkers int, codec audio.Codec) *Mixer {
-	m := New(Config{Codecs: []audio.Codec{codec}[:min(1, boolInt(codec != nil))]})
+	var codecs []audio.Codec
+	if codec != nil {
+		codecs = append(codecs, codec)
+	}
+	m := New(Config{Codecs: codecs})
 	noise := newLoop(0, 20) // -64 dBFS; one for all, as decoders have no library of sound to read from memory
 	var ids []PortID
 	for i := range n {
@@ -67,13 +71,6 @@ func hall(tb testing.TB, n, talkers int, codec audio.Codec) *Mixer {
 	m.SetHearing(everyone(ids...))
 	ticks(m, 300) // the gates know their noise, the listeners have settled
 	return m
-}
-
-func boolInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 var kinds = []struct {

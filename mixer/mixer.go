@@ -62,9 +62,9 @@ type Port struct {
 	Ungated bool
 }
 
-// Hearing tells for each listener which sources it hears. Nobody hears himself, listed or not. Unknown ids are ignored; a
-// port that is not in it hears and is heard by nobody. Listeners may share one slice, which is also the quickest. The
-// mixer keeps the Hearing: it must not be changed after SetHearing.
+// Hearing tells for each listener which sources it hears. Nobody hears himself, listed or not. Unknown ids are ignored. A port
+// without a list hears silence, and one that is on no list is heard by nobody. Listeners may share one slice, which is also
+// the quickest. The mixer keeps the Hearing: neither it nor its slices may be changed after SetHearing.
 type Hearing map[PortID][]PortID
 
 // Config is what a Mixer needs. All of it may be left out.

@@ -1,7 +1,10 @@
 package mixer
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,4 +88,33 @@ func TestRunTicksEveryTenMilliseconds(t *testing.T) {
 		t.Errorf("stats: %+v", s)
 	}
 	t.Logf("%+v", s)
+}
+
+func TestRunGoesOnWithoutThePriorityThatItCannotHave(t *testing.T) {
+	var said bytes.Buffer
+	d := tickTimes{at: make(chan time.Time, 1)}
+	m := New(Config{Drain: d, Priority: 1000, Log: slog.New(slog.NewTextHandler(&said, nil))})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- m.Run(ctx) }()
+	<-d.at
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(said.String(), "priority") {
+		t.Errorf("Run said %q", said.String())
+	}
+}
+
+func TestRunEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	m := New(Config{OnGone: func(PortID) {}})
+	if err := m.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if n := m.Stats().Ticks; n != 0 {
+		t.Errorf("%d ticks after the end", n)
+	}
 }
