@@ -38,6 +38,8 @@ everything is on loopback. Exit status: 0 stopped as asked, 1 failed, 2 wrong us
 var errUsage = errors.New("usage")
 
 func main() {
+	// Whoever reads the output may go away; calls are not to end for that.
+	signal.Ignore(syscall.SIGPIPE)
 	err := dispatch(os.Args[1:], os.Stdout)
 	var bad config.Errors
 	switch {
