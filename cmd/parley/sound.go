@@ -36,6 +36,9 @@ type soundCard interface {
 
 // openCard makes the card that settings and board ask for, at rest. files tells that it is made of files.
 func openCard(cfg config.Config, b board.Board, d *data, mic *microphone, log *slog.Logger, onState func(card.Status)) (c soundCard, files bool, err error) {
+	if err := card.ProvideALSA(d.dir); err != nil {
+		log.Warn("sound cards may not be found: ALSA has no configuration", "error", err)
+	}
 	device := cfg.Card.Device
 	if device == "auto" && b.Card != "auto" {
 		device = b.Card
