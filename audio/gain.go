@@ -24,12 +24,12 @@ type Limiter struct {
 // Apply writes the limited in to out, which is at least as long. Zeros stay zeros.
 func (l *Limiter) Apply(in []int32, out []int16) {
 	out = out[:len(in)]
-	var lo, hi int32
+	var bits int32 // of all magnitudes together: no magnitude is larger, and it is quicker than to look for the largest
 	for i, v := range in {
-		lo, hi = min(lo, v), max(hi, v)
+		bits |= v ^ v>>31
 		out[i] = int16(v)
 	}
-	if l.cut == 0 && hi <= limitKnee && lo >= -limitKnee {
+	if l.cut == 0 && (bits < limitKnee || loudest(in) <= limitKnee) {
 		return
 	}
 	l.reduce(in, out)
@@ -38,7 +38,7 @@ func (l *Limiter) Apply(in []int32, out []int16) {
 // Quiet tells the limiter that it was not needed for a frame, because that was silence.
 func (l *Limiter) Quiet() { l.cut = 0 }
 
-// reduce goes through the frame in blocks. The gain is a chain of straight lines; at every joint it is low enough for
+// reduce is Apply for what may be loud. It goes through the frame in blocks. The gain is a chain of straight lines; at every joint it is low enough for
 // the blocks on both sides.
 func (l *Limiter) reduce(in []int32, out []int16) {
 	size := max(1, (len(in)+limitBlocks-1)/limitBlocks)
@@ -65,13 +65,18 @@ func (l *Limiter) reduce(in []int32, out []int16) {
 	l.cut = 1 - gain
 }
 
-// allowedGain is the gain at which block stays below limitTop.
-func allowedGain(block []int32) float32 {
+// loudest is the largest magnitude in sums.
+func loudest(sums []int32) int64 {
 	var lo, hi int32
-	for _, v := range block {
+	for _, v := range sums {
 		lo, hi = min(lo, v), max(hi, v)
 	}
-	top := max(int64(hi), -int64(lo))
+	return max(int64(hi), -int64(lo))
+}
+
+// allowedGain is the gain at which block stays below limitTop.
+func allowedGain(block []int32) float32 {
+	top := loudest(block)
 	if top <= limitTop {
 		return 1
 	}
