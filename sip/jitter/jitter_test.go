@@ -192,6 +192,11 @@ func TestPlayout(t *testing.T) {
 		{"the sender began anew", []arrival{{at: 0, seq: 0, ts: 0, name: 'A'}, {at: 20, seq: 20000, ts: 90000, name: 'B'},
 			{at: 40, seq: 20001, ts: 90020, name: 'C'}, {at: 60, seq: 20002, ts: 90040, name: 'D'}},
 			"........CCDD", Counters{Stored: 3, Jumped: 1, Restarts: 2}},
+		{"the sender has another time base", []arrival{{at: 0, seq: 0, ts: 0, name: 'A'}, {at: 20, seq: 1, ts: 20, name: 'B'},
+			{at: 40, seq: 2, ts: 40, name: 'C'}, {at: 60, seq: 3, ts: 90000, name: 'D'}, {at: 80, seq: 4, ts: 90020, name: 'E'}},
+			"....AA....DDEE", Counters{Stored: 5, Restarts: 2}},
+		{"late and shorter than those before: time does not go back", []arrival{{at: 0, seq: 0, ts: 0, dur: 6, name: 'A'}, {at: 130, seq: 1, ts: 60, dur: 1, name: 'B'},
+			{at: 130, seq: 2, ts: 70, dur: 6, name: 'C'}}, "....AAAAAAeeeeeeee", Counters{Stored: 3, Late: 1, Restarts: 1}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -408,6 +413,23 @@ func TestJitter(t *testing.T) {
 			d, _ := l.b.Delay()
 			t.Logf("jitter of %d ms: %+v, delay %v", tt.jitter, c, d)
 		}
+	}
+}
+
+// The way becomes 300 ms shorter at once, so that later packets overtake: what is too much is thrown away, and the delay is back.
+func TestMuchShorterWay(t *testing.T) {
+	a := stream(400)
+	for i := range a {
+		if a[i].at < 4000 {
+			a[i].at += 300
+		}
+	}
+	sortArrivals(a)
+	l := &listener{b: New(Config{ClockRate: 8000}), clock: 8000}
+	drive(l, a, 450)
+	c := l.b.Count()
+	if d, ok := l.b.Delay(); !ok || d > 60*time.Millisecond || c.Dropped < 10 || c.Dropped > 20 || c.Late > 20 || c.Restarts != 1 {
+		t.Errorf("half a second later the delay is %v; %+v", d, c)
 	}
 }
 

@@ -43,7 +43,7 @@ func TestDigitsBothWays(t *testing.T) {
 			if got := digitsOf(a); got != "*(200ms) " {
 				t.Errorf("heard %s", got)
 			}
-			if st := r.figures(b); st.Missing != 0 || st.Malformed != 0 || st.Received != 60 {
+			if st := r.figures(b); st.Missing != 0 || st.Malformed != 0 || st.Received != 60 || st.Concealed != 0 {
 				t.Errorf("events cost sound: %+v", st)
 			}
 		})
@@ -64,6 +64,25 @@ func digitsOf(l *Leg) (s string) {
 		default:
 			return s
 		}
+	}
+}
+
+// A digit whose sender turns into another one in its middle has ended.
+func TestDigitOfAStreamThatEnds(t *testing.T) {
+	r := newRig(t)
+	l := r.leg(loopback)
+	far := newPeer(t, l)
+	r.configure(l, pcmu(far.port()))
+	far.pt = 101
+	far.raw(far.packet([]byte{1, 10, 0, 160}))
+	far.pt, far.ssrc = 0, 0x7777
+	for range probation {
+		far.raw(far.packet(speech(0)))
+	}
+	r.arrive(l.sock.rtp)
+	r.tick()
+	if got := digitsOf(l); got != "1(20ms) " {
+		t.Errorf("heard %q", got)
 	}
 }
 

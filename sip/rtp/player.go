@@ -23,6 +23,8 @@ type player struct {
 	turn  int
 	spurt bool
 
+	paused bool // a telephone event has taken the place of sound
+
 	power float64 // mean square of the last second or so
 
 	lostRTP, lostRTCP uint32 // the sockets' counts
@@ -149,6 +151,7 @@ func (l *Leg) more() {
 	it := b.Next(l.poller.now, pl.held()*f.ClockRate/f.SampleRate)
 	switch it.Kind {
 	case jitter.Play:
+		pl.paused = false
 		pcm := pl.room(maxDecoded)
 		n, err := l.cur.decoder.Decode(it.Payload, pcm)
 		kind := audio.Active
@@ -172,7 +175,10 @@ func (l *Leg) more() {
 	case jitter.Gap:
 		l.silence(scale(it.Ticks))
 	case jitter.Empty:
-		if it.Dry > concealFor || l.heard.active {
+		if l.heard.active { // no sound is due now, and none after it until there is some
+			pl.paused = true
+		}
+		if it.Dry > concealFor || pl.paused {
 			l.spurt(false)
 			l.silence(scale(it.Ticks))
 			return

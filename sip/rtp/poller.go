@@ -37,7 +37,6 @@ type Poller struct {
 // table is what one version of the Poller knows. Only events is ever written to, by the tick.
 type table struct {
 	legs   []*Leg // nil: free
-	gen    []int32
 	events []unix.EpollEvent
 }
 
@@ -56,8 +55,8 @@ func NewPoller() (*Poller, error) {
 // system's does, before the first Drain.
 func (p *Poller) IgnoreKernelTime() { p.stamps = false }
 
-// add takes a leg in. Its place in the table and a generation stand in the epoll entry, so that an event that was fetched
-// for a leg that has gone since does not reach its successor.
+// add takes a leg in. Its place in the table stands in the epoll entries. An event for a leg that has just gone may reach its
+// successor, who then looks at his own socket for nothing.
 func (p *Poller) add(l *Leg) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -65,17 +64,16 @@ func (p *Poller) add(l *Leg) error {
 		return ErrClosed
 	}
 	old := p.table.Load()
-	t := &table{legs: slices.Clone(old.legs), gen: slices.Clone(old.gen)}
+	t := &table{legs: slices.Clone(old.legs)}
 	at := slices.Index(t.legs, nil)
 	if at < 0 {
 		at = len(t.legs)
-		t.legs, t.gen = append(t.legs, nil), append(t.gen, 0)
+		t.legs = append(t.legs, nil)
 	}
 	t.legs[at] = l
-	t.gen[at]++
 	t.events = make([]unix.EpollEvent, 2*len(t.legs))
 	for i, fd := range []int{l.sock.rtp, l.sock.rtcp} {
-		ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(2*at + i), Pad: t.gen[at]}
+		ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(2*at + i)}
 		if err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 			p.forget(l)
 			return fmt.Errorf("epoll: %w", err)
@@ -97,7 +95,7 @@ func (p *Poller) remove(l *Leg) {
 	if !p.closed {
 		p.forget(l)
 	}
-	t := &table{legs: slices.Clone(old.legs), gen: old.gen, events: make([]unix.EpollEvent, len(old.events))}
+	t := &table{legs: slices.Clone(old.legs), events: make([]unix.EpollEvent, len(old.events))}
 	t.legs[at] = nil
 	p.table.Store(t)
 }
@@ -130,10 +128,9 @@ func (p *Poller) Drain(now time.Time) {
 		uintptr(len(t.events)), 0, 0, 0)
 	if e == 0 {
 		for i := range t.events[:n] {
-			ev := &t.events[i]
-			at := int(ev.Fd) / 2
-			if at < len(t.legs) && t.legs[at] != nil && t.gen[at] == ev.Pad {
-				t.legs[at].receive(p, ev.Fd&1 == 1, wall)
+			fd := t.events[i].Fd
+			if at := int(fd) / 2; at < len(t.legs) && t.legs[at] != nil {
+				t.legs[at].receive(p, fd&1 == 1, wall)
 			}
 		}
 	}

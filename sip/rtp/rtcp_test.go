@@ -242,6 +242,29 @@ func TestGoodbye(t *testing.T) {
 	}
 }
 
+// Who has sent since the last report makes a sender report, who has not a receiver report.
+func TestSenderAndReceiverReports(t *testing.T) {
+	r := newRig(t)
+	l := r.leg(loopback)
+	far := newPeer(t, l)
+	p := pcmu(far.port())
+	p.Mux = true
+	r.configure(l, p)
+	r.tick()
+	l.WritePacket(l.Format(), speech(0))
+	first, _ := parseHeader(far.read(time.Second))
+	r.tick()
+	l.sendReport(r.now, false)
+	rep, ok := parseRTCP(far.read(time.Second), 0)
+	if !ok || !rep.sr || rep.ntp != ntpTime(r.now) || rep.rtp != first.timestamp+80 {
+		t.Errorf("10 ms after timestamp %d: %+v", first.timestamp, rep)
+	}
+	l.sendReport(r.now, false)
+	if rep, ok = parseRTCP(far.read(time.Second), 0); !ok || rep.sr {
+		t.Errorf("nothing was sent since: %+v", rep)
+	}
+}
+
 func be32(b []byte) uint32 {
 	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 }
