@@ -121,20 +121,19 @@ func (c *Conference) Snapshot() Snapshot {
 }
 
 // Hearing gives for each member who hears anything the members whom he hears, by id, in roster order. Nobody hears
-// himself.
+// himself, although his id may be in his list: members who hear the same share one list, which is not to be changed.
 func (c *Conference) Hearing() map[string][]string {
+	heard := []string{}
+	for _, m := range c.members {
+		if m.Heard() {
+			heard = append(heard, m.ID)
+		}
+	}
 	hearing := make(map[string][]string, len(c.members))
-	for _, listener := range c.members {
-		if !listener.Hears() {
-			continue
+	for _, m := range c.members {
+		if m.Hears() {
+			hearing[m.ID] = heard
 		}
-		heard := []string{}
-		for _, m := range c.members {
-			if m != listener && m.Heard() {
-				heard = append(heard, m.ID)
-			}
-		}
-		hearing[listener.ID] = heard
 	}
 	return hearing
 }

@@ -69,6 +69,7 @@ type leg struct {
 	room   *room
 	port   mixer.PortID // 0 while it is not in the mixer
 	caller *leg         // of a call that was placed for somebody else: who waits for its answer
+	early  bool         // sends sound and is not answered yet
 
 	settled func(sip.Event) // is told once how a call that was placed came out; may be nil
 }
@@ -244,28 +245,38 @@ func (h *house) unplug(l *leg) {
 func (h *house) hear() {
 	matrix := mixer.Hearing{}
 	for _, r := range h.rooms {
-		port := map[string]mixer.PortID{}
-		for _, l := range r.legs {
-			port[l.id] = l.port
+		r.hear(matrix)
+	}
+	place := append([]mixer.PortID{tonePort}, matrix[placePort]...)
+	if early := h.place.early; early != nil && early.port != 0 {
+		place = append(place, early.port)
+	}
+	matrix[placePort] = place
+	h.mixer.SetHearing(matrix)
+}
+
+// hear adds a conference to the matrix. Members who hear the same share one list there too.
+func (r *room) hear(matrix mixer.Hearing) {
+	ports := make(map[string]mixer.PortID, len(r.legs))
+	for _, l := range r.legs {
+		ports[l.id] = l.port
+	}
+	lists := map[*string][]mixer.PortID{}
+	for listener, heard := range r.Hearing() {
+		if ports[listener] == 0 || len(heard) == 0 {
+			continue
 		}
-		for listener, heard := range r.Hearing() {
-			if port[listener] == 0 {
-				continue
-			}
-			sources := make([]mixer.PortID, 0, len(heard)+1)
+		list, ok := lists[&heard[0]]
+		if !ok {
 			for _, id := range heard {
-				if port[id] != 0 {
-					sources = append(sources, port[id])
+				if ports[id] != 0 {
+					list = append(list, ports[id])
 				}
 			}
-			matrix[port[listener]] = sources
+			lists[&heard[0]] = list
 		}
+		matrix[ports[listener]] = list
 	}
-	matrix[placePort] = append(matrix[placePort], tonePort)
-	if early := h.place.early; early != nil && early.port != 0 {
-		matrix[placePort] = append(matrix[placePort], early.port)
-	}
-	h.mixer.SetHearing(matrix)
 }
 
 // listen looks who contributes sound and tells the conferences.

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -37,7 +38,12 @@ everything is on loopback. Exit status: 0 stopped as asked, 1 failed, 2 wrong us
 // errUsage is a command line that makes no sense; its text has been printed.
 var errUsage = errors.New("usage")
 
+// leastThreads is how many threads run Go code at a time, at least.
+const leastThreads = 4
+
 func main() {
+	// With few processors the garbage collector's workers would hold up the tick: a thread more than they take is left for it.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), leastThreads))
 	// Whoever reads the output may go away; calls are not to end for that.
 	signal.Ignore(syscall.SIGPIPE)
 	err := dispatch(os.Args[1:], os.Stdout)
