@@ -4,6 +4,7 @@ package sip
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,6 +18,7 @@ const maxReferrals = 4
 type Referral struct {
 	Target string // SIP URI
 	Number string // its user part
+	Here   bool   // Target is at this box, as the far end knows it: Number is to be looked up as if it had been dialled
 	By     string // Referred-By as it came, printable; proves nothing
 
 	call *Call
@@ -100,7 +102,7 @@ func (c *Call) onRefer(in *inbound) {
 		in.reply(403, "")
 		return
 	}
-	r := &Referral{Target: target.String(), Number: userOf(target), By: clean(header(in.req, "Referred-By"), maxURI),
+	r := &Referral{Target: target.String(), Number: userOf(target), Here: c.here(target), By: clean(header(in.req, "Referred-By"), maxURI),
 		call: c, id: in.req.CSeq().SeqNo}
 	if c.refer.taken == nil {
 		c.refer.taken = make(map[uint32]*Referral)
@@ -109,6 +111,14 @@ func (c *Call) onRefer(in *inbound) {
 	in.respond(c.agent.response(in.req, 202, "", nil, c.contact()))
 	r.tell("SIP/2.0 100 Trying\r\n", false)
 	c.emit(Event{Kind: Referred, Refer: r})
+}
+
+// here reports whether a URI of the far end's is at this box: at the host that it calls us by, and no other program's port.
+func (c *Call) here(u gosip.Uri) bool {
+	if !strings.EqualFold(u.Host, c.dialog.local.Address.Host) {
+		return false
+	}
+	return u.Port == 0 || slices.ContainsFunc(c.agent.net.sockets, func(s *socket) bool { return int(s.addr.Port()) == u.Port })
 }
 
 // referTo is whom a REFER names: a plain SIP URI, to be called by INVITE. What it would put into our INVITE's headers, such

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"parley/conference"
 	"parley/sip"
@@ -47,7 +48,7 @@ func (h *house) connect(from *leg) {
 		from.call.Reject(500, "")
 		return
 	}
-	to, err := h.dial(r, sip.Dial{To: from.call.Number(), From: from.call.From(), Name: from.call.Name()})
+	to, err := h.dial(r, sip.Dial{To: from.call.Number(), From: from.call.From(), Name: from.call.Name(), Early: true})
 	if err != nil {
 		from.call.Reject(codeOf(err), "")
 		h.leave(from, err.Error())
@@ -88,6 +89,14 @@ func memberOf(c *sip.Call, s conference.State) conference.Member {
 	return conference.Member{Number: c.From(), Name: c.Name(), State: s}
 }
 
+// peer is the number at the far end of a call.
+func peer(c *sip.Call) string {
+	if c.Direction() == sip.Out {
+		return c.Number()
+	}
+	return c.From()
+}
+
 func (h *house) event(c *sip.Call, e sip.Event) {
 	l := h.legs[c]
 	if l == nil {
@@ -107,10 +116,10 @@ var callEvents = map[sip.EventKind]func(*house, *leg, sip.Event){
 	sip.Held:         func(h *house, l *leg, _ sip.Event) { h.move(l, conference.OnHold) },
 	sip.Resumed:      func(h *house, l *leg, _ sip.Event) { h.move(l, conference.Connected) },
 	sip.Referred:     (*house).referred,
-	sip.MediaLost: func(h *house, l *leg, _ sip.Event) {
-		h.log.Warn("no sound arrives from a caller", "member", l.id, "number", l.call.From())
-	},
-	sip.Ended: (*house).ended,
+	sip.DTMF:         (*house).digit,
+	sip.MediaLost:    func(h *house, l *leg, _ sip.Event) { h.silent(l, true) },
+	sip.MediaBack:    func(h *house, l *leg, _ sip.Event) { h.silent(l, false) },
+	sip.Ended:        (*house).ended,
 }
 
 func (h *house) move(l *leg, s conference.State) {
@@ -128,9 +137,36 @@ func (h *house) ringing(l *leg, _ sip.Event) {
 	h.place.heard(l, sip.Event{Kind: sip.Ringing})
 }
 
+// earlyMedia lets whoever waits for the answer hear what comes before it.
 func (h *house) earlyMedia(l *leg, e sip.Event) {
+	l.early = true
 	h.plug(l)
+	if l.caller != nil {
+		l.caller.call.Progress()
+	}
 	h.place.heard(l, e)
+}
+
+// digit passes a key on in a call of two: behind the box may be somebody's answering machine. In a conference it means
+// nothing. Which key it was is not logged: it may be part of a password.
+func (h *house) digit(l *leg, e sip.Event) {
+	h.log.Info("key pressed", "member", l.id, "number", peer(l.call))
+	if l.room == nil || l.room.standing || len(l.room.legs) != 2 {
+		return
+	}
+	for _, o := range l.room.legs {
+		if o != l && o.call != nil {
+			o.call.SendDTMF(string(e.Digit), max(e.Duration, digitLength))
+		}
+	}
+}
+
+// digitLength is how long a digit is at least that is passed on: it is known when it begins, not when it ends.
+const digitLength = 100 * time.Millisecond
+
+// silent raises an alert about a caller of whom nothing arrives, or takes it back.
+func (h *house) silent(l *leg, on bool) {
+	h.fault("sound-"+l.id, on, "no sound arrives from "+peer(l.call))
 }
 
 func (h *house) answered(l *leg, e sip.Event) {
@@ -138,6 +174,7 @@ func (h *house) answered(l *leg, e sip.Event) {
 		l.call.Hangup("nobody waits")
 		return
 	}
+	l.early = false
 	h.plug(l)
 	h.move(l, conference.Connected)
 	if l.caller != nil {
@@ -155,13 +192,29 @@ func (l *leg) settle(e sip.Event) {
 	}
 }
 
-// referred dials whom a member asked to have added. The agent asked us before whether it may.
+// referred dials whom a member asked to have added, and tells the member how that comes out. The agent asked us before
+// whether it may.
 func (h *house) referred(l *leg, e sip.Event) {
-	if l.room == nil || e.Refer == nil {
+	if l.room == nil {
+		e.Refer.Progress(480, "")
 		return
 	}
-	if _, err := h.dial(l.room, sip.Dial{To: e.Refer.Target, From: h.cfg.Place.Number}); err != nil {
+	to := e.Refer.Target
+	if e.Refer.Here {
+		to = e.Refer.Number
+	}
+	added, err := h.dial(l.room, sip.Dial{To: to, From: h.cfg.Place.Number})
+	if err != nil {
 		h.log.Info("could not add whom a caller asked for", "by", l.id, "error", err)
+		e.Refer.Progress(codeOf(err), "")
+		return
+	}
+	added.settled = func(out sip.Event) {
+		if out.Kind == sip.Answered {
+			e.Refer.Progress(200, "")
+		} else {
+			e.Refer.Progress(rejection(out.Code), "")
+		}
 	}
 }
 
@@ -171,6 +224,7 @@ func (h *house) ended(l *leg, e sip.Event) {
 		s := media.Stats()
 		addCounts(&h.past, &s)
 	}
+	h.silent(l, false)
 	h.unplug(l)
 	if l.caller != nil {
 		l.caller.call.Reject(rejection(e.Code), "")

@@ -186,7 +186,7 @@ func (p *place) join(number string) (*leg, error) {
 	if err := p.enter(r); err != nil {
 		return nil, p.fail(500, sip.Local, err)
 	}
-	l, err := h.dial(r, sip.Dial{To: number, From: h.cfg.Place.Number, Name: h.cfg.Place.Name, NoAnswer: h.cfg.Place.NoAnswer})
+	l, err := h.dial(r, sip.Dial{To: number, From: h.cfg.Place.Number, Name: h.cfg.Place.Name, NoAnswer: h.cfg.Place.NoAnswer, Early: true})
 	if err != nil {
 		p.rest(err.Error())
 		return nil, p.fail(codeOf(err), sip.Local, err)
