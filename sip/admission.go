@@ -5,7 +5,6 @@ package sip
 import (
 	"net/netip"
 	"strconv"
-	"time"
 
 	gosip "github.com/emiago/sipgo/sip"
 
@@ -23,44 +22,28 @@ func (a *Agent) admit(in *inbound) (admitted, bool) {
 	if a.cfg.Gate == nil {
 		return admitted{}, true
 	}
-	req, from := in.req, a.net.cameFrom(in.req)
-	r := admit.Request{
-		Method:  string(req.Method),
-		URI:     req.Recipient.String(),
-		URIUser: userOf(req.Recipient),
-		Source:  from.addr,
+	req, stamp := in.req, a.net.stamp(in.req)
+	if !stamp.Remote.IsValid() {
+		stamp.Remote = sourceOf(req)
 	}
-	stamp := a.net.stamp(req)
-	r.PeerNames = stamp.Names
-	if r.Local = stamp.Local; !r.Local.Addr().IsValid() || r.Local.Addr().IsUnspecified() {
-		if from.addr.Addr().IsLoopback() {
-			r.Local = from.addr // what comes from loopback came to it
-		}
+	var credentials []string
+	for _, h := range req.GetHeaders("Authorization") {
+		credentials = append(credentials, h.Value())
 	}
-	for i, h := range req.GetHeaders("Authorization") {
-		if i < 8 {
-			r.Authorization = append(r.Authorization, h.Value())
-		}
-	}
+	r := visitor(string(req.Method), req.Recipient.String(), userOf(req.Recipient), credentials, stamp)
 	v := a.cfg.Gate.Check(r)
-	switch v.Outcome {
-	case admit.Admitted:
+	if v.Outcome == admit.Admitted {
 		if v.How == admit.ByToken {
 			return admitted{upstream: v.User}, true
 		}
 		return admitted{user: v.User}, true
-	case admit.Challenged:
-		var hs []gosip.Header
-		for _, c := range v.Challenges {
-			hs = append(hs, gosip.NewHeader("WWW-Authenticate", c))
-		}
-		in.reply(401, "", hs...)
-	default:
-		var hs []gosip.Header
-		if v.RetryAfter > 0 {
-			hs = append(hs, retryAfter(int((v.RetryAfter+time.Second-1)/time.Second)))
-		}
-		in.reply(v.Code, "", hs...)
+	}
+	var hs []gosip.Header
+	for _, h := range headersFor(v) {
+		hs = append(hs, gosip.NewHeader(h[0], h[1]))
+	}
+	in.reply(codeOf(v), "", hs...)
+	if v.Outcome == admit.Refused {
 		a.log.Info("sip: refused", "method", r.Method, "source", r.Source, "code", v.Code, "why", v.Reason)
 	}
 	return admitted{}, false

@@ -150,6 +150,7 @@ type Agent struct {
 	inside  map[gosip.RequestMethod]func(*Call, *inbound)
 	uplinks []*uplink
 	subs    *subscriptions
+	ids     *callIDs
 
 	mu       sync.Mutex
 	stopping bool // no new calls
@@ -172,6 +173,7 @@ func New(cfg Config) *Agent {
 		calls:   make(map[dialogKey]*Call),
 		invites: make(map[string]int),
 		tickets: make(map[*gosip.Request]*inbound),
+		ids:     newCallIDs(),
 	}
 	a.life, a.cancel = context.WithCancel(context.Background())
 	a.net = newNetwork(a)

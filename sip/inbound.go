@@ -217,6 +217,7 @@ func (a *Agent) admitCall(c *Call) error {
 		return ErrBusy
 	}
 	a.calls[c.key] = c
+	a.ids.began(c.key.call)
 	if c.merge != "" {
 		a.invites[c.merge]++
 	}
@@ -228,7 +229,10 @@ func (a *Agent) forget(c *Call) {
 	a.leave(c)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.calls, c.key)
+	if a.calls[c.key] == c {
+		delete(a.calls, c.key)
+		a.ids.over(c.key.call, a.cfg.Now())
+	}
 	if c.merge != "" {
 		if a.invites[c.merge]--; a.invites[c.merge] <= 0 {
 			delete(a.invites, c.merge)

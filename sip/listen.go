@@ -149,7 +149,7 @@ func (n *network) listen(l Listener) (*socket, error) {
 		if l.Network == "tls" {
 			c = tls.NewListener(c, n.agent.cfg.TLS)
 		}
-		s.stream = guard.Listener(c, n.guard())
+		s.stream = &flows{Listener: guard.Listener(c, n.guard()), name: l.Network, agent: n.agent}
 	default:
 		return nil, fmt.Errorf("%w: network %q", ErrInvalid, l.Network)
 	}
@@ -158,7 +158,7 @@ func (n *network) listen(l Listener) (*socket, error) {
 }
 
 func (n *network) guard() guard.Options {
-	return guard.Options{Extensions: []string{extensions}, Secret: n.secret, Counters: n.agent.cfg.Guard}
+	return guard.Options{Extensions: []string{extensions}, Secret: n.secret, Counters: n.agent.cfg.Guard, Screen: n.agent.screen}
 }
 
 // serve starts reading everywhere.
@@ -369,6 +369,40 @@ func (n *network) clientTLS(h hop) *tls.Config {
 		}
 	}
 	return conf
+}
+
+// flows is a guarded listener that tells the registrar when a connection is gone: phones behind it can be reached no more.
+type flows struct {
+	net.Listener
+	name  string
+	agent *Agent
+}
+
+// Accept implements net.Listener.
+func (f *flows) Accept() (net.Conn, error) {
+	c, err := f.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &flow{Conn: c, of: f}, nil
+}
+
+type flow struct {
+	net.Conn
+	of   *flows
+	once sync.Once
+}
+
+// Close implements net.Conn.
+func (f *flow) Close() error {
+	err := f.Conn.Close()
+	f.once.Do(func() {
+		if r := f.of.agent.cfg.Registrar; r != nil {
+			ap, _ := netip.ParseAddrPort(f.RemoteAddr().String())
+			r.Drop(f.of.name, netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()))
+		}
+	})
+	return err
 }
 
 // mark stands in for the source address of a datagram, so that sipgo's pool, which forgets no address, sees only one.
