@@ -64,7 +64,8 @@ func (b *box) makeSIP() error {
 	}
 	users := knownUsers(b.cfg.SIP)
 	conf.Gate = admit.New(admit.Config{
-		Now: time.Now, Realm: b.cfg.SIP.Realm, MaxCalls: b.cfg.SIP.MaxCallsPerUser, TrustLoopback: b.cfg.SIP.TrustLoopback,
+		Algorithms: algorithms(users),
+		Now:        time.Now, Realm: b.cfg.SIP.Realm, MaxCalls: b.cfg.SIP.MaxCallsPerUser, TrustLoopback: b.cfg.SIP.TrustLoopback,
 		Users: func(user string) (admit.HA1, bool) { h, ok := users[user]; return h, ok },
 		Token: func(user string) (string, bool) { return b.agent.OwnContact(user) },
 	})
@@ -87,6 +88,16 @@ func knownUsers(s config.SIP) map[string]admit.HA1 {
 		}
 	}
 	return users
+}
+
+// algorithms are those by which every user can be judged: a phone takes the first one that it knows.
+func algorithms(users map[string]admit.HA1) []string {
+	for _, u := range users {
+		if u.SHA256 == "" {
+			return []string{"MD5"}
+		}
+	}
+	return []string{"SHA-256", "MD5"}
 }
 
 func sipListeners(l config.Listen) []sip.Listener {
