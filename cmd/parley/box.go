@@ -33,23 +33,25 @@ type box struct {
 	session int
 	began   time.Time
 
-	mic    *microphone
-	card   soundCard
-	files  bool // the card is made of files
-	poller *rtp.Poller
-	ports  *rtp.Ports
-	mixer  *mixer.Mixer
-	house  *house
-	agent  *sip.Agent
-	focus  *focus
-	broker *broker.Broker // nil: the broker is elsewhere
-	client *mqtt.Client
-	topics *topics
-	web    *web.Server
-	keys   hal.Keys
-	lamps  *lamps
-	front  *front
-	life   *life
+	mic     *microphone
+	card    soundCard
+	files   bool // the card is made of files
+	speaker *speaker
+	poller  *rtp.Poller
+	ports   *rtp.Ports
+	mixer   *mixer.Mixer
+	house   *house
+	agent   *sip.Agent
+	focus   *focus
+	broker  *broker.Broker // nil: the broker is elsewhere
+	client  *mqtt.Client
+	topics  *topics
+	web     *web.Server
+	keys    hal.Keys
+	lamps   *lamps
+	release func() // gives the lines of keys and lamps back
+	front   *front
+	life    *life
 }
 
 // run is the box's life: it returns when ctx ends, after everything has stopped in order, or with what went wrong.
@@ -73,6 +75,7 @@ func run(ctx context.Context, cfg config.Config, o options, out io.Writer) (err 
 		return err
 	}
 	defer b.poller.Close()
+	defer b.release()
 	if err = b.start(ctx); err == nil {
 		err = b.life.wait(ctx)
 	}
@@ -109,6 +112,9 @@ func (b *box) make() error {
 	return b.makeHardware()
 }
 
+// tickPriority is the mixer's among real-time threads: above ordinary programs, below the kernel's own (50).
+const tickPriority = 40
+
 // makeMedia makes what carries sound between card and sockets.
 func (b *box) makeMedia() (err error) {
 	if b.poller, err = rtp.NewPoller(); err != nil {
@@ -117,9 +123,10 @@ func (b *box) makeMedia() (err error) {
 	if b.ports, err = newPorts(b.cfg); err != nil {
 		return err
 	}
-	b.mixer = mixer.New(mixer.Config{Drain: b.poller, Codecs: codecs(b.cfg), Log: b.log})
+	b.mixer = mixer.New(mixer.Config{Drain: b.poller, Codecs: codecs(b.cfg), Priority: tickPriority, Log: b.log})
+	b.speaker = &speaker{FrameSink: b.card}
 	// The card is heard as it is: a gate that judges the room's noise comes with the echo canceller.
-	if err := b.mixer.Add(mixer.Port{ID: placePort, Source: b.card, Frames: b.card, Ungated: true}); err != nil {
+	if err := b.mixer.Add(mixer.Port{ID: placePort, Source: b.card, Frames: b.speaker, Ungated: true}); err != nil {
 		return err
 	}
 	return b.mixer.Add(mixer.Port{ID: tonePort, Source: b.house.place.tones, Ungated: true})
@@ -162,7 +169,7 @@ func (b *box) makeMQTT() (err error) {
 // makeHardware makes keys, lamps and the view.
 func (b *box) makeHardware() (err error) {
 	var wires hal.Lamps
-	if b.keys, wires, err = b.wires(b.front); err != nil {
+	if b.keys, wires, b.release, err = b.wires(b.front); err != nil {
 		return err
 	}
 	blinker := hal.NewBlinker(wires, func(l hal.Lamp, err error) {

@@ -51,16 +51,16 @@ func (f *front) logs() io.Writer {
 	return os.Stderr
 }
 
-// wires are the keys and lamps of the board.
-func (b *box) wires(f *front) (hal.Keys, hal.Lamps, error) {
+// wires are the keys and lamps of the board. release gives them back, after everything has stopped.
+func (b *box) wires(f *front) (keys hal.Keys, lamps hal.Lamps, release func(), err error) {
 	if b.board.Terminal {
-		return f.view, f.view, nil
+		return f.view, f.view, func() {}, nil
 	}
-	conf := gpio.Config{Chip: b.board.Chip}
+	conf := gpio.Config{Chip: b.board.Chip, Fault: b.onLine}
 	for _, k := range b.board.Keys {
 		key, err := hal.KeyByName(k.Key)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		pull := map[board.Pull]gpio.Pull{board.PullNone: gpio.PullNone, board.PullUp: gpio.PullUp, board.PullDown: gpio.PullDown}[k.Pull]
 		conf.Keys = append(conf.Keys, gpio.KeyLine{Key: key, Line: k.Line, ActiveLow: k.ActiveLow, Pull: pull})
@@ -68,15 +68,22 @@ func (b *box) wires(f *front) (hal.Keys, hal.Lamps, error) {
 	for _, l := range b.board.Lamps {
 		lamp, err := hal.LampByName(l.Lamp)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		conf.Lamps = append(conf.Lamps, gpio.LampLine{Lamp: lamp, Line: l.Line, ActiveLow: l.ActiveLow})
 	}
 	pins, err := gpio.Open(conf)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, fmt.Errorf("setting `board`: %s: %w", b.board.Name, err)
 	}
-	return pins, pins, nil
+	return pins, pins, pins.Close, nil
+}
+
+// onLine is told when the line of a key is lost, and when it is back.
+func (b *box) onLine(k hal.Key, err error) {
+	b.house.post(func() {
+		b.house.fault("gpio-"+k.String(), err != nil, fmt.Sprintf("the %s key is not heard: %v", k, err))
+	})
 }
 
 // ready tells where the box can be reached.
@@ -180,6 +187,8 @@ func (f *front) fill(s *view.Snapshot) {
 	if sound, ok := h.mixer.State(placePort); ok {
 		s.Microphone = view.Measured(sound.RMS)
 	}
+	s.Speaker = view.Measured(f.box.speaker.dBFS())
+	s.Status = f.box.lamps.shown().String()
 	for _, r := range h.rooms {
 		snapshot := r.Snapshot()
 		shown := view.Conference{Number: snapshot.Number, Name: snapshot.Theme}
@@ -209,7 +218,7 @@ func callText(p *place, s placeState) string {
 func (f *front) member(l *leg, m conference.Member) view.Member {
 	v := view.Member{Name: m.Name, Number: m.Number, State: string(m.State), Talking: m.Talks, Mute: m.Mute.Names()}
 	if sound, ok := f.box.mixer.State(l.port); ok {
-		v.In = view.Measured(sound.RMS)
+		v.Level = view.Measured(sound.RMS)
 	}
 	if l.call == nil {
 		return v
