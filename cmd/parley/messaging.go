@@ -1,15 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"strings"
 	"time"
 
 	"parley/cmd/parley/config"
@@ -89,7 +93,36 @@ func newBroker(cfg config.Config, d *data, own *inside, log *slog.Logger) (*brok
 			conf.Users[u.Name] = u.Password.Reveal()
 		}
 	}
+	if cfg.MQTT.ACL != "" {
+		if conf.ACL, err = accessRules(cfg.MQTT.ACL); err != nil {
+			return nil, fmt.Errorf("setting `mqtt.acl`: %w", err)
+		}
+	}
 	return broker.New(conf)
+}
+
+// maxRules bounds the file of access rules, in bytes.
+const maxRules = 256 << 10
+
+// accessRules reads who may write and read what at the embedded broker. The box's own client gets a rule of its own: it
+// tells the truth about the box, and no file of rules is to cut it off.
+func accessRules(path string) (*broker.ACL, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxRules {
+		return nil, fmt.Errorf("%s is not a file of at most %d bytes", path, maxRules)
+	}
+	rules, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	acl, err := broker.ParseACL(io.MultiReader(bytes.NewReader(rules), strings.NewReader("\nuser "+insideUser+"\ntopic readwrite #\n")))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return acl, nil
 }
 
 // newClient makes the connection to the broker, with the last will of this session.

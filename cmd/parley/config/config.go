@@ -178,6 +178,7 @@ type MQTT struct {
 	Listen   string // host:port of the embedded broker
 	TLS      TLS    // of the embedded broker
 	Users    []Account
+	ACL      string // file, access rules of the embedded broker in mosquitto's form; empty is none
 }
 
 // HTTP is health and metrics.

@@ -276,6 +276,7 @@ func TestWrongFiles(t *testing.T) {
 		{"http beyond loopback", "http: {listen: '[::]:80', users: [{name: a, password: b}]}", "set http.tls.cert too"},
 		{"a name that is not an address", "http: {listen: 'localhost.evil:80'}", "is beyond loopback"},
 		{"cert without key", "http: {tls: {cert: c}}", "http.tls: cert and key go together"},
+		{"access rules without users", "mqtt: {acl: rules.acl}", "box.yaml:1:13: mqtt.acl: does nothing without users"},
 		{"client ca without cert", "http: {tls: {ca: c}}", "http.tls.ca: does nothing without a certificate"},
 		{"odd first", "rtp: {first: 20001}", "rtp.first: 20001 is odd"},
 		{"even last", "rtp: {last: 20998}", "rtp.last: 20998 is even"},

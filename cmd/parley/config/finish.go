@@ -85,6 +85,9 @@ func (r *reader) pairs(c *Config) {
 			r.wrong(r.seen[p.sec+".ca"], p.sec+".ca", "does nothing without a certificate", "set "+p.sec+".cert and .key too")
 		}
 	}
+	if c.MQTT.ACL != "" && len(c.MQTT.Users) == 0 {
+		r.wrong(r.seen["mqtt.acl"], "mqtt.acl", "does nothing without users: anyone may call himself anything", "set mqtt.users too")
+	}
 	if c.MQTT.Password.Given() && c.MQTT.User == "" {
 		r.wrong(r.seen["mqtt"], "mqtt.user", "there is a password without a user", "set mqtt.user")
 	}

@@ -184,6 +184,7 @@ func mqttSettings(m *MQTT) section {
 		{"listen", text(&m.Listen, "127.0.0.1:1883", aAddress, hostPort), "Address of the embedded broker. Beyond loopback only with `mqtt.tls` and `mqtt.users`.", ""},
 		{"tls", tlsSettings(&m.TLS, "the embedded broker", " Empty is without TLS."), "TLS of the embedded broker.", ""},
 		{"users", &items[Account]{&m.Users, nil, maxAccounts, accountSettings}, "Who may connect to the embedded broker. Empty is anyone on this machine.", ""},
+		{"acl", text(&m.ACL, "", aFile, path), "Access rules of the embedded broker, in the form of mosquitto's acl_file: which of `mqtt.users` may write and read which topics; mqtt/wire/PROTOCOL.md has a set to begin with. The box itself may do everything. Empty: every user may.", ""},
 	}
 }
 
