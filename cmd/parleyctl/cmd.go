@@ -51,7 +51,7 @@ func cmdCommand(ctx context.Context, args []string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, *patience)
 	defer cancel()
-	states, answers := make(chan string, 1), make(chan wire.Answer, 4)
+	states, answers := make(chan heard, 1), make(chan wire.Answer, 4)
 	var client *mqtt.Client
 	prepare := func(c *mqtt.Client) error {
 		client = c
@@ -59,7 +59,8 @@ func cmdCommand(ctx context.Context, args []string) error {
 	}
 	return b.with(ctx, prepare, func(ctx context.Context) error {
 		select {
-		case command.Box = <-states:
+		case box := <-states:
+			command.Box, command.Sess = box.name, box.session
 		case <-time.After(10 * time.Second):
 			return fmt.Errorf("no box was heard of at %s under /e/%s", b.url, b.eid)
 		case <-ctx.Done():
@@ -81,8 +82,15 @@ func cmdCommand(ctx context.Context, args []string) error {
 	})
 }
 
+// heard is a box that runs. Its session is signed with the command, which is void once the box has started again: whoever
+// catches the message cannot send it a second time then.
+type heard struct {
+	name    string
+	session uint64
+}
+
 // listenForBox hears the answers to our command, and which box there is if none was named.
-func listenForBox(c *mqtt.Client, b brokerFlags, id string, states chan<- string, answers chan<- wire.Answer) error {
+func listenForBox(c *mqtt.Client, b brokerFlags, id string, states chan<- heard, answers chan<- wire.Answer) error {
 	box := b.box
 	if box == "" {
 		box = "+"
@@ -103,7 +111,7 @@ func listenForBox(c *mqtt.Client, b brokerFlags, id string, states chan<- string
 			return
 		}
 		select {
-		case states <- strings.Split(m.Topic, "/")[4]:
+		case states <- heard{strings.Split(m.Topic, "/")[4], s.Sess}:
 		default:
 		}
 	})
