@@ -148,7 +148,7 @@ func (b *box) makeMQTT() (err error) {
 	if b.client, err = newClient(b.cfg, names, b.session, own, b.log); err != nil {
 		return err
 	}
-	b.topics = &topics{house: b.house, out: b.client, box: names, eid: b.cfg.EID, lease: map[string]time.Time{}, began: b.began}
+	b.topics = &topics{house: b.house, out: b.client, box: names, eid: b.cfg.EID, lease: map[string]time.Time{}, rosters: map[string]uint64{}, began: b.began}
 	b.house.doors = append(b.house.doors, b.topics)
 	b.house.alert = b.topics.alert
 	b.house.due = b.topics.due
@@ -162,6 +162,9 @@ func (b *box) makeMQTT() (err error) {
 		return err
 	}
 	return b.client.Subscribe(names.LevelsLease(), func(m mqtt.Message) {
+		if m.Retained {
+			return // a wish is for now
+		}
 		b.house.post(func() { b.topics.asked(m.Payload) })
 	})
 }

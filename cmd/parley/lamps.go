@@ -50,3 +50,10 @@ func (l *lamps) placed(p placeState) {
 	l.mu.Unlock()
 	l.show()
 }
+
+// shown is the rung of the ladder that the status lamp shows.
+func (l *lamps) shown() hal.State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.states.Top()
+}

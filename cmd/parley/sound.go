@@ -7,7 +7,9 @@ import (
 	_ "embed"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
+	"sync/atomic"
 
 	"parley/audio"
 	"parley/audio/card"
@@ -100,3 +102,19 @@ func codecs(cfg config.Config) []audio.Codec {
 	}
 	return list
 }
+
+// speaker is the way to the card's speaker, with a meter on it.
+type speaker struct {
+	mixer.FrameSink
+	meter audio.Meter
+	level atomic.Uint64 // the meter's RMS, bits of a float64
+}
+
+// WriteFrame is called by the mixer's tick.
+func (s *speaker) WriteFrame(f *audio.Frame) {
+	s.meter.Add(audio.MeasureSome(f[:]))
+	s.level.Store(math.Float64bits(s.meter.Level().RMS()))
+	s.FrameSink.WriteFrame(f)
+}
+
+func (s *speaker) dBFS() float64 { return math.Float64frombits(s.level.Load()) }

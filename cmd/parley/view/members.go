@@ -17,16 +17,15 @@ const minName = 12
 
 // columns stand in the order in which they are shown, behind mark and name.
 var columns = []column{
-	{"state", 8, 8, func(r *row, m Member, w int) { drawState(r, m.State, w) }},
-	{"codec", 5, 6, func(r *row, m Member, w int) { text(r, plain, m.Codec, w) }},
-	{"via", 8, 2, func(r *row, m Member, w int) { text(r, viaStyle(m), via(m), w) }},
-	{"in", 12, 9, func(r *row, m Member, w int) { bar(r, m.In, w-4, len(m.Mute) > 0) }},
-	{"out", 12, 1, func(r *row, m Member, w int) { bar(r, m.Out, w-4, false) }},
-	{"delay", 5, 4, func(r *row, m Member, w int) { figure(r, m.Delay, 0, w, 150) }},
-	{"jitter", 6, 3, func(r *row, m Member, w int) { figure(r, m.Jitter, 1, w, 50) }},
-	{"loss%", 5, 5, func(r *row, m Member, w int) { figure(r, m.Loss, 1, w, 3) }},
+	{"state", 8, 7, func(r *row, m Member, w int) { drawState(r, m.State, w) }},
+	{"codec", 5, 5, func(r *row, m Member, w int) { text(r, plain, m.Codec, w) }},
+	{"via", 8, 1, func(r *row, m Member, w int) { text(r, viaStyle(m), via(m), w) }},
+	{"level", 12, 8, func(r *row, m Member, w int) { bar(r, m.Level, w-4, len(m.Mute) > 0) }},
+	{"delay", 5, 3, func(r *row, m Member, w int) { figure(r, m.Delay, 0, w, 150) }},
+	{"jitter", 6, 2, func(r *row, m Member, w int) { figure(r, m.Jitter, 1, w, 50) }},
+	{"loss%", 5, 4, func(r *row, m Member, w int) { figure(r, m.Loss, 1, w, 3) }},
 	{"rtt", 4, 0, func(r *row, m Member, w int) { figure(r, m.RTT, 0, w, 300) }},
-	{"mute", 10, 7, func(r *row, m Member, w int) { text(r, red, strings.Join(m.Mute, ","), w) }},
+	{"mute", 10, 6, func(r *row, m Member, w int) { text(r, red, strings.Join(m.Mute, ","), w) }},
 }
 
 func text(r *row, style, s string, width int) {

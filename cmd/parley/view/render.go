@@ -267,7 +267,7 @@ var help = []string{
 	"j  join the conference, answer a call, or leave",
 	"+  louder      -  quieter",
 	"?  this list   q  end the box (Ctrl-C too)",
-	"▸ talking   in, out: dBFS   delay: ms in our buffers   –: not measured",
+	"▸ talking   level: dBFS   delay: ms in our buffers   –: not measured",
 }
 
 func drawLog(p *page, s Snapshot, rows int) {

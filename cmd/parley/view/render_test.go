@@ -100,9 +100,9 @@ func sample() Snapshot {
 		Muted: true, Reason: []string{"hardware"}, Call: "in 1000", Status: "in call", MuteLamp: true, Volume: 70, Card: "file",
 		Microphone: m(-23), Speaker: m(-40.4),
 		Conferences: []Conference{{Number: "1000", Members: []Member{
-			{Name: "Room", Number: "100", State: "connected", Mute: []string{"hardware"}, In: m(-120)},
-			{Name: "alice", Number: "2001", State: "connected", Codec: "opus", Transport: "tls", SRTP: true, Talking: true, In: m(-18), Out: m(-30), Delay: m(60), Jitter: m(2.34), Loss: m(0), RTT: m(14)},
-			{Name: "李小龙", Number: "2002", State: "on-hold", Codec: "g722", Transport: "udp", In: m(-54), Mute: []string{"self", "host"}},
+			{Name: "Room", Number: "100", State: "connected", Mute: []string{"hardware"}, Level: m(-120)},
+			{Name: "alice", Number: "2001", State: "connected", Codec: "opus", Transport: "tls", SRTP: true, Talking: true, Level: m(-18), Delay: m(60), Jitter: m(2.34), Loss: m(0), RTT: m(14)},
+			{Name: "李小龙", Number: "2002", State: "on-hold", Codec: "g722", Transport: "udp", Level: m(-54), Mute: []string{"self", "host"}},
 		}}},
 		Addresses: []Address{{"SIP", "127.0.0.1:5060"}, {"HTTP", "http://127.0.0.1:8080"}},
 		Log:       []string{"level=WARN msg=x"},
@@ -114,7 +114,7 @@ func TestPicture(t *testing.T) {
  ●  MUTED  by hardware              ○ in call  in 1000
  mic ███████····· -23  speaker ████········ -40  vol 70 %  card file
 ── conference 1000 (3) ─────────────────────────────────────────────────────────
-  name            state    codec in           delay jitter loss%  rtt mute
+  name            state    codec level        delay jitter loss%  rtt mute
   Room 100        in call        ········  -∞     –      –     –    – hardware
 ▸ alice 2001      in call  opus  ██████·· -18    60    2.3   0.0   14
   李小龙 2002     on hold  g722  █······· -54     –      –     –    – self,host
@@ -130,7 +130,7 @@ func TestPicture(t *testing.T) {
 		t.Errorf("keys: %q", got)
 	}
 	wide := strings.Join(screen(t, Render(sample(), 120, 30), 120, 30), "\n")
-	if !strings.Contains(wide, "▸ alice 2001                       in call  opus  tls+srtp ██████·· -18 ████···· -30    60    2.3   0.0   14") {
+	if !strings.Contains(wide, "▸ alice 2001                       in call  opus  tls+srtp ██████·· -18    60    2.3   0.0   14") {
 		t.Errorf("wide:\n%s", wide)
 	}
 }
@@ -233,7 +233,7 @@ func FuzzRender(f *testing.F) {
 		s := Snapshot{Box: name, State: state, Alerts: []string{name}, Reason: []string{state}, Muted: true, Call: name, Status: state, Card: name,
 			Microphone: m, Speaker: m, Volume: width, Log: []string{log, log}, Addresses: []Address{{name, state}},
 			Conferences: []Conference{{Number: name, Name: state, Members: []Member{{Name: name, Number: state, State: state, Codec: name, Transport: name,
-				SRTP: true, Talking: true, Mute: []string{name, state}, In: m, Out: m, Delay: m, Jitter: m, Loss: m, RTT: m}}}}}
+				SRTP: true, Talking: true, Mute: []string{name, state}, Level: m, Delay: m, Jitter: m, Loss: m, RTT: m}}}}}
 		screen(t, Render(s, width, height), width, height)
 	})
 }

@@ -43,11 +43,11 @@ type Member struct {
 	Talking      bool
 	Mute         []string // reasons
 
-	In, Out Measure // level heard from, sent to: dBFS RMS
-	Delay   Measure // ms in our buffers
-	Jitter  Measure // ms
-	Loss    Measure // % of the packets to us
-	RTT     Measure // ms
+	Level  Measure // of what is heard from the member, dBFS RMS
+	Delay  Measure // ms in our buffers
+	Jitter Measure // ms
+	Loss   Measure // % of the packets to us
+	RTT    Measure // ms
 }
 
 // Address is a service and where it is.
