@@ -22,11 +22,8 @@ f4a145f0d5b9140106396fc0b0c515b1c3abd59f2aa5fb62b36b69886aa411bc  opus_1.3.1-3.d
 '
 limit=12000000 # bytes
 
-# What nobody calls is left out when linking, function by function.
-sections="-ffunction-sections -fdata-sections"
-# Of miniaudio: ALSA, linked in; no file formats, no engine.
-miniaudio="-DMA_NO_RUNTIME_LINKING -DMA_ENABLE_ONLY_SPECIFIC_BACKENDS -DMA_ENABLE_ALSA -DMA_ENABLE_NULL -DMA_NO_DECODING
--DMA_NO_ENCODING -DMA_NO_GENERATION -DMA_NO_RESOURCE_MANAGER -DMA_NO_NODE_GRAPH -DMA_NO_ENGINE"
+# What nobody calls is left out when linking, function by function; nobody unwinds C.
+lean="-ffunction-sections -fdata-sections -fno-unwind-tables -fno-asynchronous-unwind-tables"
 
 package=${1:-./cmd/parley}
 output=${2:-dist/parley}
@@ -104,7 +101,7 @@ library() {
 		exec >"$dir/$name.log" 2>&1
 		grep -v '^#' debian/patches/series | while read -r p; do patch -p1 <"debian/patches/$p"; done
 		./configure --host="$triple" --prefix="$dir" --enable-static --disable-shared --disable-dependency-tracking \
-			CC="$dir/cc" CFLAGS="-O2 -g0 $sections -ffile-prefix-map=$work=." "$@"
+			CC="$dir/cc" CFLAGS="-O2 -g0 $lean -ffile-prefix-map=$work=." "$@"
 		make -j2 V=1
 		make install
 	) || { tail -n 30 "$dir/$name.log" >&2; die "$name for $arch could not be built; all of it: $dir/$name.log"; }
@@ -121,10 +118,20 @@ sysroot() {
 	library "$dir" opus "opus_${opus%-*}.orig.tar.gz" "opus_$opus.debian.tar.xz" --disable-doc --disable-extra-programs
 	library "$dir" alsa-lib "alsa-lib_${alsa%-*}.orig.tar.bz2" "alsa-lib_$alsa.debian.tar.xz" \
 		--with-libdl=no --with-versioned=no --with-configdir=/usr/share/alsa --with-plugindir=/usr/lib/alsa-lib \
+		--with-pcm-plugins=copy,linear,route,rate,lfloat,plug,null,file --with-ctl-plugins=none --disable-mixer \
 		--disable-python --disable-ucm --disable-topology --disable-seq --disable-rawmidi --disable-hwdep --disable-alisp
 	rm -rf "$dir/work" "$dir/share"
 	touch "$dir/complete"
 }
+
+# From here on nothing matters to the sysroots.
+
+# Of miniaudio: ALSA, linked in; no file formats, no engine.
+miniaudio="-DMA_NO_RUNTIME_LINKING -DMA_ENABLE_ONLY_SPECIFIC_BACKENDS -DMA_ENABLE_ALSA -DMA_ENABLE_NULL -DMA_NO_DECODING
+-DMA_NO_ENCODING -DMA_NO_GENERATION -DMA_NO_RESOURCE_MANAGER -DMA_NO_NODE_GRAPH -DMA_NO_ENGINE"
+# netgo, osusergo: names are looked up without libc; nolibopusfile: hraban/opus without its file reader; nethttpomithttp2: the
+# health pages do not need HTTP/2, which is 0.3 MB.
+tags=netgo,osusergo,nolibopusfile,nethttpomithttp2
 
 # build ARCH makes $output-ARCH.
 build() {
@@ -135,10 +142,10 @@ build() {
 	rm -f "$output-$arch.new.$$"
 	env GOOS=linux GOARCH=$goarch GOARM=7 GOARM64=v8.0 CGO_ENABLED=1 GOFLAGS=-buildvcs=false CC="$dir/cc" \
 		PKG_CONFIG_LIBDIR="$dir/lib/pkgconfig" PKG_CONFIG_PATH= \
-		CGO_CFLAGS="-O2 -g0 $sections $(echo $miniaudio)" \
+		CGO_CFLAGS="-O2 -g0 $lean $(echo $miniaudio)" \
 		CGO_LDFLAGS="-O2 -L$dir/lib -lasound -lpthread -lm" \
-		go build -trimpath -tags netgo,osusergo,nolibopusfile \
-		-ldflags "-s -w -buildid= -linkmode external -extldflags '-static -Wl,--gc-sections,--build-id=none' -X main.version=${VERSION:-unknown}" \
+		go build -trimpath -tags $tags \
+		-ldflags "-s -w -buildid= -linkmode external -extldflags '-static -Wl,--gc-sections,--build-id=none,-z,max-page-size=16384' -X main.version=${VERSION:-unknown}" \
 		-o "$output-$arch.new.$$" "$package"
 	verify "$output-$arch.new.$$"
 	mv -f "$output-$arch.new.$$" "$output-$arch"
@@ -155,9 +162,9 @@ verify() {
 	[ -z "$bad" ] || { rm -f "$1"; die "$output-$arch: $bad"; }
 }
 
-# What the sysroots depend on: this recipe and the compilers.
+# What the sysroots depend on: the recipe down to there, and the compilers.
 hash=$({
-	cat scripts/firmware.sh
+	sed '/^# From here on/,$d' scripts/firmware.sh
 	arm-linux-gnueabihf-gcc -dumpfullversion
 	aarch64-linux-gnu-gcc -dumpfullversion
 } | sha256sum | cut -c1-16)
