@@ -2,7 +2,9 @@ package sip
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -287,5 +289,38 @@ func TestCallPhone(t *testing.T) {
 		in.Hangup("")
 		p.wantEnded(out, 200, Remote)
 		phone.stop()
+		until(t, "forgotten", func() bool { _, err := p.agent.Dial(Dial{To: "bob"}); return errors.Is(err, ErrNoRoute) })
 	}
+}
+
+// A phone whose connection breaks is forgotten at once: a call to it would reach nobody.
+func TestPhoneLost(t *testing.T) {
+	reg := registrar.New(registrar.Config{})
+	e := newEnd(t, listen("tcp 127.0.0.1:0"), func(c *Config) { c.Registrar = reg })
+	conn, err := net.Dial("tcp", e.addr("tcp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "REGISTER sip:box SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bKr\r\nMax-Forwards: 70\r\nFrom: <sip:bob@box>;tag=1\r\n"+
+		"To: <sip:bob@box>\r\nCall-ID: r\r\nCSeq: 1 REGISTER\r\nContact: <sip:bob@127.0.0.1:1;transport=tcp>\r\nContent-Length: 0\r\n\r\n")
+	until(t, "registered", func() bool { return len(reg.Lookup(time.Now(), "bob")) == 1 })
+	conn.Close()
+	until(t, "forgotten", func() bool { return len(reg.Lookup(time.Now(), "bob")) == 0 })
+}
+
+// A caller whose connection breaks while it rings has hung up.
+func TestCallerLost(t *testing.T) {
+	e := newEnd(t, listen("tcp 127.0.0.1:0"))
+	e.decide(func(c *Call) { c.Ring() })
+	conn, err := net.Dial("tcp", e.addr("tcp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{id: "lost", to: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5060}}
+	w.conn, _ = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	defer w.conn.Close()
+	fmt.Fprint(conn, strings.Replace(w.request("INVITE", 1, sdpBody()), "SIP/2.0/UDP", "SIP/2.0/TCP", 1))
+	c := e.next()
+	conn.Close()
+	e.wantEnded(c, 408, Remote)
 }

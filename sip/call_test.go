@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,7 +112,7 @@ func TestListenTaken(t *testing.T) {
 		taken := a.addr(network)
 		b := New(Config{Listen: []Listener{{"udp", "127.0.0.1:0"}, {network, taken}}})
 		err := b.Run(t.Context())
-		if !errors.Is(err, ErrListen) || !contains([]string{err.Error()[:len("sip: cannot listen on "+network+" "+taken)]}, "sip: cannot listen on "+network+" "+taken) {
+		if !errors.Is(err, ErrListen) || !strings.Contains(err.Error(), network+" "+taken) {
 			t.Errorf("%s: %v", network, err)
 		}
 	}
@@ -208,5 +209,59 @@ func TestStop(t *testing.T) {
 	b.wantEnded(rung, 487, Remote)
 	if _, err := a.agent.Dial(Dial{To: b.uri("1", "udp")}); !errors.Is(err, ErrEnded) {
 		t.Errorf("Dial after the end: %v", err)
+	}
+}
+
+// What the far end is told of where we are: the advertised host, else the address by which it reaches us.
+func TestAddresses(t *testing.T) {
+	for _, tc := range []struct{ name, listen, dial, rtp, advertise, want string }{
+		{"wildcard", "0.0.0.0:0", "127.0.0.1", "0.0.0.0", "", "IP4 127.0.0.1"},
+		{"both families, IPv4", "[::]:0", "127.0.0.1", "::", "", "IP4 127.0.0.1"},
+		{"both families, IPv6", "[::]:0", "[::1]", "::", "", "IP6 ::1"},
+		{"advertised", "127.0.0.1:0", "127.0.0.1", "127.0.0.1", "127.0.0.7", "IP4 127.0.0.7"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			e := newEnd(t, listen("udp "+tc.listen), bind(tc.rtp), func(c *Config) { c.Advertise = tc.advertise })
+			_, port, _ := net.SplitHostPort(e.addr("udp"))
+			w := newWire(t, nil)
+			if tc.dial == "[::1]" {
+				w.conn.Close()
+				w.conn, _ = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv6loopback})
+			}
+			w.to, _ = net.ResolveUDPAddr("udp", tc.dial+":"+port)
+			w.send(w.request("INVITE", 1, sdpBody()))
+			c := e.next()
+			p := w.wantCode(200, "INVITE")
+			host := strings.Trim(tc.want[4:], " ")
+			if host == "::1" {
+				host = "[::1]"
+			}
+			if !strings.Contains(p.body(), "c=IN "+tc.want+"\r\n") || p.header("Contact") != "<sip:1000@"+host+":"+port+">" {
+				t.Errorf("%s", p.text)
+			}
+			w.send(w.request("ACK", 1, ""))
+			e.want(c, Answered)
+			c.Hangup("")
+			bye := w.wantRequest("BYE")
+			if !strings.Contains(bye.header("Via"), " "+host+":"+port) {
+				t.Errorf("%s", bye.text)
+			}
+			w.answer(bye, 200, "", "")
+
+			out := e.dial(Dial{To: "sip:300@" + w.addr()})
+			p = w.wantRequest("INVITE")
+			if !strings.Contains(p.body(), "c=IN "+tc.want+"\r\n") || p.header("Contact") != "<sip:parley@"+host+":"+port+">" {
+				t.Errorf("%s", p.text)
+			}
+			w.answer(p, 486, "x", "")
+			e.wantEnded(out, 486, Remote)
+		})
+	}
+}
+
+// Before Run nothing can be dialled, and after it nothing any more.
+func TestDialTooEarly(t *testing.T) {
+	if _, err := New(Config{}).Dial(Dial{To: "sip:1@127.0.0.1"}); !errors.Is(err, ErrState) {
+		t.Error(err)
 	}
 }

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"net"
 	"strconv"
 	"strings"
 	"testing"
@@ -335,4 +336,87 @@ func TestSRTP(t *testing.T) {
 	a := newEnd(t, with(SRTPRequire)...)
 	out := a.dial(Dial{To: a.uri("1", "udp")})
 	a.wantEnded(out, 488, Local)
+}
+
+// A far end behind NAT: its Contact and its SDP name an address that nobody reaches. Requests and sound go to where its own
+// come from, and its sound is taken.
+func TestNAT(t *testing.T) {
+	e := newEnd(t)
+	w := newWire(t, e)
+	hidden := strings.NewReplacer("Contact: <sip:300@127.0.0.1", "Contact: <sip:300@10.255.255.1", "c=IN IP4 127.0.0.1", "c=IN IP4 10.255.255.1")
+	body := hidden.Replace(sdpBody())
+	w.send(hidden.Replace(w.request("INVITE", 1, body)))
+	c := e.next()
+	w.wantCode(200, "INVITE")
+	w.send(w.request("ACK", 1, ""))
+	e.want(c, Answered)
+	rtp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rtp.Close()
+	to := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: c.Leg().LocalPort()}
+	for seq := byte(0); c.Leg().Stats().Received < 5; seq++ {
+		packet := append([]byte{0x80, 0, 0, seq, 0, 0, seq, 0, 1, 2, 3, 4}, make([]byte, 160)...)
+		if _, err := rtp.WriteToUDP(packet, to); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Millisecond)
+		if seq > 250 {
+			t.Fatalf("its sound is not taken: %+v", c.Leg().Stats())
+		}
+	}
+	buf := make([]byte, 2000)
+	rtp.SetReadDeadline(time.Now().Add(patience))
+	if _, _, err := rtp.ReadFromUDP(buf); err != nil {
+		t.Errorf("no sound comes back: %v", err)
+	}
+	c.Hangup("")
+	w.answer(w.wantRequest("BYE"), 200, "", "")
+}
+
+// Foreign RTP is not taken where the SDP tells the truth, also from the same host.
+func TestForeignRTP(t *testing.T) {
+	e := newEnd(t)
+	w := newWire(t, e)
+	c := w.setUp(e)
+	rtp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rtp.Close()
+	to := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: c.Leg().LocalPort()}
+	for seq := byte(0); c.Leg().Stats().Foreign < 5; seq++ {
+		rtp.WriteToUDP(append([]byte{0x80, 0, 0, seq, 0, 0, seq, 0, 1, 2, 3, 4}, make([]byte, 160)...), to)
+		time.Sleep(2 * time.Millisecond)
+		if seq > 250 {
+			t.Fatalf("%+v", c.Leg().Stats())
+		}
+	}
+	if s := c.Leg().Stats(); s.Received != 0 || s.Remote.Port() != 9000 {
+		t.Errorf("%+v", s)
+	}
+	c.Hangup("")
+	w.answer(w.wantRequest("BYE"), 200, "", "")
+}
+
+// A request within the dialog that comes before the 200 which completes it waits for that.
+func TestOvertaken(t *testing.T) {
+	e := newEnd(t)
+	w := newWire(t, nil)
+	c := e.dial(Dial{To: w.uri()})
+	p := w.wantRequest("INVITE")
+	w.to, w.id, w.tag = p.from, p.header("Call-ID"), tagOf(p.header("From"))
+	w.answer(p, 180, "wire", "")
+	e.want(c, Ringing)
+	w.send(w.request("INFO", 1, "Signal=7", "Content-Type: "+relayType))
+	time.Sleep(30 * time.Millisecond) // time to be served too early
+	w.answer(p, 200, "wire", sdpBody())
+	w.wantCode(200, "INFO")
+	if ev := e.want(c, DTMF); ev.Digit != '7' {
+		t.Errorf("%+v", ev)
+	}
+	w.send(w.request("BYE", 2, ""))
+	w.wantCode(200, "BYE")
+	e.wantEnded(c, 200, Remote)
 }

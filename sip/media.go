@@ -22,7 +22,8 @@ type media struct {
 	policy sdp.Policy
 	key    []byte     // our SRTP master key and salt, kept over re-INVITEs
 	addr   netip.Addr // ours as the far end is to see it
-	latch  netip.Addr // signalling address of a far end behind NAT
+	peer   netip.Addr // the far end's signalling address
+	nat    bool       // it is behind NAT
 
 	stands  *sdp.Description // ours in force
 	offered *sdp.Description // ours that waits for its answer
@@ -196,7 +197,12 @@ func (m *media) apply(ag *sdp.Agreed) (change, error) {
 		Codec: codec, Format: f,
 		PayloadType: ag.Codec.PayloadType, EventPT: ag.EventPT, EventClock: ag.EventClock,
 		Remote: ag.Remote, RemoteRTCP: ag.RemoteRTCP, Mux: ag.Mux,
-		Send: ag.Send, Receive: ag.Receive, Latch: m.latch,
+		Send: ag.Send, Receive: ag.Receive,
+	}
+	// Sound is taken from the address in the description. If that is not where signalling comes from, the far end may not
+	// know its own address: then the first valid packet from there counts too.
+	if m.nat || ag.Remote.IsValid() && ag.Remote.Addr().Unmap() != m.peer {
+		p.Latch = m.peer
 	}
 	if ag.SRTP != nil {
 		p.SRTP = &rtp.Keys{Suite: ag.SRTP.Suite, Local: ag.SRTP.Local, Remote: ag.SRTP.Remote}

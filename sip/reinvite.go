@@ -111,9 +111,8 @@ func (c *Call) moved(in *inbound) {
 	c.dialog.learn(in.req)
 	c.dialog.retarget(in.req)
 	c.dialog.hop = c.agent.net.cameFrom(in.req)
-	if c.dialog.nat = len(c.dialog.routes) == 0 && behindNAT(in.req); c.dialog.nat {
-		c.media.latch = c.dialog.hop.addr.Addr()
-	}
+	c.dialog.nat = len(c.dialog.routes) == 0 && behindNAT(in.req)
+	c.media.peer, c.media.nat = c.dialog.hop.addr.Addr(), c.dialog.nat
 	c.update(func(i *Info) { i.Transport, i.Peer = c.dialog.hop.network, c.dialog.hop.addr })
 }
 

@@ -52,6 +52,11 @@ func (a *Agent) Dial(d Dial) (*Call, error) {
 	if err := d.check(); err != nil {
 		return nil, err
 	}
+	select {
+	case <-a.ready:
+	default:
+		return nil, fmt.Errorf("%w: not running yet", ErrState)
+	}
 	where, identity, err := a.search(d)
 	if err != nil {
 		return nil, err
@@ -162,9 +167,7 @@ func (c *Call) attempt(t trial) {
 		c.over(503, "no media port", Local)
 		return
 	}
-	if t.nat {
-		c.media.latch = t.hop.addr.Addr()
-	}
+	c.media.peer, c.media.nat = t.hop.addr.Addr(), t.nat
 	from, auth := a.caller(t, c.uac.dial)
 	c.uac.auth = auth
 	tag := c.dialog.key.tag

@@ -73,7 +73,8 @@ func (c *Call) begin(in *inbound) {
 	trying := c.agent.response(in.req, 100, "", nil)
 	trying.To().Params.Remove("tag")
 	in.respond(trying)
-	alive := in.tx.OnCancel(func(*gosip.Request) { c.box.put(c.canceled, true) })
+	alive := in.tx.OnCancel(func(*gosip.Request) { c.box.put(c.canceled, true) }) &&
+		in.tx.OnTerminate(func(string, error) { c.box.put(c.unreachable, true) })
 	c.box.put(func() {
 		switch {
 		case !alive:
@@ -125,9 +126,7 @@ func (a *Agent) incoming(in *inbound, who admitted) *Call {
 	c.dialog = uasDialog(req, tag, from)
 	c.merge = mergeKey(req)
 	c.uas = uas{in: in, offer: req.Body(), caller: who.caller(from.addr)}
-	if c.dialog.nat {
-		c.media.latch = from.addr.Addr()
-	}
+	c.media.peer, c.media.nat = from.addr.Addr(), c.dialog.nat
 	for _, u := range a.uplinks {
 		if who.upstream != "" && u.conf.Name == who.upstream {
 			if c.number = u.conf.Number; c.number == "" {
@@ -295,6 +294,15 @@ func (c *Call) canceled() {
 	}
 	c.uas.final = true
 	c.over(487, "cancelled", Remote)
+}
+
+// unreachable: the INVITE's transaction is over. If it had no final response, its connection broke and nobody can be told.
+func (c *Call) unreachable() {
+	if c.ended || c.uas.final {
+		return
+	}
+	c.uas.final = true
+	c.over(408, "connection lost", Remote)
 }
 
 // reply is a response within the dialog, with what makes the dialog: Contact, and what we can do.
