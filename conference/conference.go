@@ -92,6 +92,9 @@ func (c *Conference) Number() string { return c.number }
 // UID names this conference and no other, ever.
 func (c *Conference) UID() string { return c.uid }
 
+// Seq is the sequence number of the last event; 0 before the first.
+func (c *Conference) Seq() uint64 { return c.seq }
+
 // Full tells whether another member would be refused.
 func (c *Conference) Full() bool { return c.max > 0 && len(c.members) >= c.max }
 

@@ -20,6 +20,9 @@ type topics struct {
 	lease map[string]time.Time
 	began time.Time // of the box
 	told  time.Time // when measurements were last told
+
+	rosters map[string]uint64 // sequence number of each conference's snapshot as last told, by uid
+	caught  time.Time         // when snapshots last caught up
 }
 
 func (t *topics) tell(topic string, v interface{ Check() error }, retained bool) {
@@ -36,22 +39,41 @@ func (t *topics) happened(r *room, e conference.Event) {
 		notice := wire.NoticeOf(e)
 		t.tell(conf.Notice(), &notice, false)
 		if e.What != conference.Talking && e.What != conference.Resting {
-			snapshot := wire.SnapshotOf(r.Snapshot())
-			t.tell(conf.State(), &snapshot, true)
+			t.snapshot(conf, r)
 		}
 	}
 	t.tellCalls()
 }
 
+func (t *topics) snapshot(conf wire.Conf, r *room) {
+	snapshot := wire.SnapshotOf(r.Snapshot())
+	t.rosters[snapshot.UID] = snapshot.Seq
+	t.tell(conf.State(), &snapshot, true)
+}
+
+// catchUpPause is how far a snapshot may lag behind the notices of who talks, which come too often to tell all of it
+// each time.
+const catchUpPause = time.Second
+
+// catchUp tells the snapshots that lag: who has missed a notice finds what it said there.
+func (t *topics) catchUp() {
+	for _, r := range t.house.rooms {
+		conf, err := wire.NewConf(t.eid, r.Number())
+		if err == nil && t.rosters[r.UID()] != r.Seq() {
+			t.snapshot(conf, r)
+		}
+	}
+}
+
 // opened tells a conference that nobody is in yet.
 func (t *topics) opened(r *room) {
 	if conf, err := wire.NewConf(t.eid, r.Number()); err == nil {
-		snapshot := wire.SnapshotOf(r.Snapshot())
-		t.tell(conf.State(), &snapshot, true)
+		t.snapshot(conf, r)
 	}
 }
 
 func (t *topics) ended(r *room) {
+	delete(t.rosters, r.UID())
 	if conf, err := wire.NewConf(t.eid, r.Number()); err == nil {
 		t.out.Publish(conf.State(), nil, 1, true)
 	}
@@ -126,6 +148,10 @@ func (t *topics) due() {
 	if now.Sub(t.told) >= telePause {
 		t.told = now
 		t.measure(now.Sub(t.began))
+	}
+	if now.Sub(t.caught) >= catchUpPause {
+		t.caught = now
+		t.catchUp()
 	}
 	for id, until := range t.lease {
 		if !now.Before(until) {
