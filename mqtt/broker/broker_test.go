@@ -206,6 +206,35 @@ func TestTruncatedSubscribe(t *testing.T) {
 }
 
 // Other versions are told so in their own words.
+// What is retained for the first time and taken away again, while others subscribe to all of it; the race detector is the judge.
+func TestRetainWhileOthersSubscribe(t *testing.T) {
+	b := start(t, nil)
+	writer, reader := join(t, b, "writer", 2), join(t, b, "reader", 2)
+	const rounds = 200
+	var both sync.WaitGroup
+	both.Go(func() {
+		for i := range rounds {
+			for _, payload := range []string{"x", ""} {
+				writer.Write(publishPacket("/e/1/"+strings.Repeat("a", i%20+1), payload, 1))
+			}
+		}
+	})
+	both.Go(func() {
+		for range rounds {
+			reader.Write(subscribePacket("/e/#"))
+		}
+	})
+	go io.Copy(io.Discard, reader)
+	both.Wait()
+	writer.Write(publishPacket("/e/1/end", "x", 1))
+	late := join(t, b, "late", 2)
+	late.Write(subscribePacket("/e/1/end"))
+	late.hear() // SUBACK
+	if first, body := late.hear(); first>>4 != packets.Publish || !bytes.HasSuffix(body, []byte("endx")) {
+		t.Errorf("retained after all that: % x %q", first, body)
+	}
+}
+
 func TestVersions(t *testing.T) {
 	b := start(t, nil)
 	for name, tt := range map[string]struct{ say, want []byte }{

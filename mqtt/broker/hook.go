@@ -17,6 +17,10 @@ type hook struct {
 	server *mochi.Server
 	logins chan struct{} // one at a time: a flood of passwords takes one core at most
 
+	// paths keeps mochi from reading what it retains, for a new subscription, while it writes there: it does both without a
+	// lock in common. What it does in between neither waits nor calls us for the other.
+	paths sync.RWMutex
+
 	mu       sync.Mutex // guards what follows
 	retained map[string]int
 	bytes    int
@@ -32,7 +36,7 @@ func (h *hook) ID() string { return "parley" }
 // Provides lists what the hook answers.
 func (h *hook) Provides(b byte) bool {
 	return bytes.IndexByte([]byte{mochi.OnConnect, mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnSubscribe,
-		mochi.OnPublish, mochi.OnWill, mochi.OnQosPublish}, b) >= 0
+		mochi.OnPublish, mochi.OnWill, mochi.OnQosPublish, mochi.OnRetainMessage, mochi.OnPacketSent, mochi.OnPacketProcessed}, b) >= 0
 }
 
 // OnConnect makes every session end with its connection: kept ones would be memory that a stranger fills, and mochi
@@ -112,18 +116,35 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, e
 		h.b.log.Debug("mqtt broker: message is against the access rules", "client", cl.ID, "topic", pk.TopicName)
 		return pk, packets.CodeSuccessIgnore
 	}
-	if pk.FixedHeader.Retain && !h.keep(pk.TopicName, len(pk.Payload)) {
-		pk.FixedHeader.Retain = false
+	if pk.FixedHeader.Retain = pk.FixedHeader.Retain && h.keep(pk.TopicName, len(pk.Payload)); pk.FixedHeader.Retain {
+		h.paths.Lock()
 	}
 	return pk, nil
 }
 
 // OnWill is OnPublish for wills, whose topic was checked when they were left.
 func (h *hook) OnWill(_ *mochi.Client, will mochi.Will) (mochi.Will, error) {
-	if will.Retain && !h.keep(will.TopicName, len(will.Payload)) {
-		will.Retain = false
+	if will.Retain = will.Retain && h.keep(will.TopicName, len(will.Payload)); will.Retain {
+		h.paths.Lock()
 	}
 	return will, nil
+}
+
+// OnRetainMessage is what follows OnPublish and OnWill, once a message that is to be retained is.
+func (h *hook) OnRetainMessage(*mochi.Client, packets.Packet, int64) { h.paths.Unlock() }
+
+// OnPacketSent: after a SUBACK mochi looks for what is retained.
+func (h *hook) OnPacketSent(_ *mochi.Client, pk packets.Packet, _ []byte) {
+	if pk.FixedHeader.Type == packets.Suback {
+		h.paths.RLock()
+	}
+}
+
+// OnPacketProcessed: a SUBSCRIBE whose SUBACK was sent has got what is retained.
+func (h *hook) OnPacketProcessed(_ *mochi.Client, pk packets.Packet, err error) {
+	if pk.FixedHeader.Type == packets.Subscribe && err == nil {
+		h.paths.RUnlock()
+	}
 }
 
 // OnQosPublish is told of each message that a client has to acknowledge. One that takes them and never does is let go
