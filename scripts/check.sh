@@ -27,6 +27,6 @@ go test -race -count=1 -run Layout ./cmd/parley/
 grep -r --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' . | sed 's|^\./||; s|:func | |' | sort |
 	while read -r file target; do
 		echo "check: fuzz $(dirname "$file") $target"
-		go test -run '^$' -fuzz "^$target\$" -fuzztime "${seconds}s" -parallel 2 "./$(dirname "$file")" </dev/null
-	done || exit 1
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "${seconds}s" -parallel 2 "./$(dirname "$file")" </dev/null || exit 1
+	done
 echo "check: done"
