@@ -5,30 +5,62 @@ import "sync/atomic"
 // Gate is the mute key's end of the microphone. Any goroutine closes or opens it, and every Valve of it obeys from the next
 // sound that it sees. It knows nobody who could be asked first: closing is one atomic step.
 //
-// The zero value is closed, since a place whose state is unknown starts muted.
+// Whoever latches it closes it in a way that Open does not undo. It is one step too, so that no Open that is under way can get
+// in between.
+//
+// The zero value is closed and not latched, since a place whose state is unknown starts muted.
 type Gate struct {
-	// state grows by one with every change: even is closed, odd is open. A Valve that looks seldom can so tell that the
-	// gate was closed meanwhile, even if it is open again.
+	// state holds the two bits below, and above them a number that grows by one whenever the gate is closed or opened. A Valve
+	// that looks seldom can so tell that the gate was closed meanwhile, even if it is open again.
 	state atomic.Uint64
 }
 
-// Close shuts the gate at once. Closing a closed gate is nothing.
-func (g *Gate) Close() { g.set(0) }
+const (
+	gateOpen    = 1
+	gateLatched = 2 // never together with gateOpen
+	gateChange  = 4
+)
 
-// Open opens the gate. Opening an open gate is nothing.
-func (g *Gate) Open() { g.set(1) }
+// Close shuts the gate at once. Closing a closed gate is nothing.
+func (g *Gate) Close() {
+	g.change(func(s uint64) uint64 { return s &^ gateOpen })
+}
+
+// Open opens the gate unless it is latched. Opening an open gate is nothing.
+func (g *Gate) Open() {
+	g.change(func(s uint64) uint64 {
+		if s&gateLatched != 0 {
+			return s
+		}
+		return s | gateOpen
+	})
+}
+
+// Latch shuts the gate at once, and only Release opens it again.
+func (g *Gate) Latch() {
+	g.change(func(s uint64) uint64 { return s&^gateOpen | gateLatched })
+}
+
+// Release opens the gate, latched or not.
+func (g *Gate) Release() {
+	g.change(func(s uint64) uint64 { return s&^gateLatched | gateOpen })
+}
 
 // Closed tells whether the gate is closed.
-func (g *Gate) Closed() bool { return g.state.Load()&1 == 0 }
+func (g *Gate) Closed() bool { return g.state.Load()&gateOpen == 0 }
 
 // Closings is how often the gate has been closed since the start. Who keeps sound in a buffer compares it to know that what
 // was kept before must not get out.
-func (g *Gate) Closings() uint64 { return g.state.Load() / 2 }
+func (g *Gate) Closings() uint64 { return g.state.Load() / gateChange / 2 }
 
-func (g *Gate) set(want uint64) {
+func (g *Gate) change(bits func(uint64) uint64) {
 	for {
 		s := g.state.Load()
-		if s&1 == want || g.state.CompareAndSwap(s, s+1) {
+		to := bits(s)
+		if (s^to)&gateOpen != 0 {
+			to += gateChange
+		}
+		if s == to || g.state.CompareAndSwap(s, to) {
 			return
 		}
 	}
@@ -57,7 +89,7 @@ func (v *Valve) Apply(pcm []int16) {
 		return
 	}
 	state := v.gate.state.Load()
-	if state&1 == 0 {
+	if state&gateOpen == 0 {
 		v.close(pcm)
 	} else {
 		if state != v.seen {

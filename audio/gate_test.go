@@ -28,6 +28,69 @@ func TestGate(t *testing.T) {
 	}
 }
 
+// what is latched, only Release opens.
+func TestGateLatched(t *testing.T) {
+	var g Gate
+	g.Open()
+	g.Latch()
+	g.Open()
+	if !g.Closed() || g.Closings() != 1 {
+		t.Error("latched:", g.Closed(), g.Closings())
+	}
+	g.Close()
+	g.Open()
+	if !g.Closed() {
+		t.Error("closing has undone the latch")
+	}
+	g.Release()
+	if g.Closed() {
+		t.Error("released and closed")
+	}
+	g.Close()
+	g.Latch() // a closed gate is latched, too
+	g.Open()
+	if !g.Closed() || g.Closings() != 2 {
+		t.Error("latched when closed:", g.Closed(), g.Closings())
+	}
+	g.Release()
+	g.Close()
+	g.Open()
+	if g.Closed() {
+		t.Error("the latch has outlived its release")
+	}
+}
+
+// Once Latch has returned, the gate is closed at every moment, however many others open it.
+func TestGateLatchedWhileOthersOpen(t *testing.T) {
+	var g Gate
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					g.Close()
+					g.Open()
+				}
+			}
+		})
+	}
+	for range 2000 {
+		g.Latch()
+		for range 20 {
+			if !g.Closed() {
+				t.Fatal("open while latched")
+			}
+		}
+		g.Release()
+	}
+	close(stop)
+	wg.Wait()
+}
+
 // Whatever order many goroutines close and open in, the last to return decides.
 func TestGateConcurrent(t *testing.T) {
 	var g Gate

@@ -96,7 +96,10 @@ func orderMute(on bool) func(*house, wire.Verdict, settle) {
 		}
 		err := p.setMute(reason, by, on)
 		if errors.Is(err, conference.ErrLocalOnly) {
-			s.rejected(wire.ReasonLocalOnly, "closed by the mute key, and only that key opens it")
+			s.rejected(wire.ReasonLocalOnly, map[conference.Reason]string{
+				conference.Hardware: "closed in the room, and only the mute key opens it",
+				conference.System:   "closed since the start, and only the mute key opens it",
+			}[reason])
 			return
 		}
 		s.follow(nil, err)

@@ -54,7 +54,7 @@ func (d *data) path(name string) string { return filepath.Join(d.dir, name) }
 
 // begin counts the start and tells whether the place may start unmuted: only when the last run stopped in order with the
 // gate open, or when there never was one. An error means that the count could not be kept; session and open hold all
-// the same.
+// the same. A first run that leaves no trace could not be told from the next, so it may not.
 func (d *data) begin() (session int, open bool, err error) {
 	raw, err := os.ReadFile(d.path("session"))
 	first := errors.Is(err, fs.ErrNotExist)
@@ -65,7 +65,10 @@ func (d *data) begin() (session int, open bool, err error) {
 	if err := os.Remove(d.path("stopped")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return session, false, err
 	}
-	return session, open, d.write("session", strconv.Itoa(session)+"\n")
+	if err := d.write("session", strconv.Itoa(session)+"\n"); err != nil {
+		return session, open && !first, err
+	}
+	return session, open, nil
 }
 
 // end marks a clean stop.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"sync"
 	"time"
 
 	"parley/audio"
@@ -38,39 +37,12 @@ type placeState struct {
 	Result  string // how the last call ended; empty while one stands
 }
 
-// microphone joins the gate with who closed it. The key closes the gate at once, without the house; the house opens it
-// only if the key did not close it meanwhile.
-type microphone struct {
-	audio.Gate
-	mu  sync.Mutex
-	key bool // closed by the key
-}
+// microphone is the gate, and who may open it: what the key has closed, only the key opens. Each is one atomic step.
+type microphone struct{ audio.Gate }
 
-// closeByKey acts first; everybody else is told afterwards.
-func (m *microphone) closeByKey() {
-	m.Close()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.key = true
-	m.Close()
-}
-
-// openByKey is the only way to open what the key has closed.
-func (m *microphone) openByKey() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.key = false
-	m.Open()
-}
-
-// openUnlessKey is how everybody else opens.
-func (m *microphone) openUnlessKey() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.key {
-		m.Open()
-	}
-}
+func (m *microphone) closeByKey()    { m.Latch() }
+func (m *microphone) openByKey()     { m.Release() }
+func (m *microphone) openUnlessKey() { m.Open() }
 
 func newPlace(h *house, mic *microphone, open bool) *place {
 	p := &place{house: h, gate: mic, tones: &tone.Player{}, leg: &leg{id: "place", port: placePort}}
@@ -83,7 +55,7 @@ func newPlace(h *house, mic *microphone, open bool) *place {
 	return p
 }
 
-// keyMuted is told that the mute key closed the gate, or opened it.
+// keyMuted is told that the mute key closed the gate, or opened it: then whatever people in the place may undo is undone.
 func (p *place) keyMuted(closed bool) {
 	by := conference.Actor{Role: conference.ByKey}
 	if closed {
@@ -92,27 +64,39 @@ func (p *place) keyMuted(closed bool) {
 		return
 	}
 	for _, r := range []conference.Reason{conference.Hardware, conference.System, conference.Self} {
-		p.setMute(r, by, false)
+		p.note(r, by, false)
 	}
+	p.follow()
 	p.tones.Play(tone.MuteOff)
 }
 
 // setMute sets or clears one reason, in the conference too if the place is in one. The gate is open while there is none.
 func (p *place) setMute(r conference.Reason, by conference.Actor, on bool) error {
-	err := p.tellMute(r, by, on)
-	if err == nil {
-		p.mute = without(p.mute, r)
-		if on {
-			p.mute = append(p.mute, conference.Mark{Reason: r, By: by, At: p.house.now()})
-		}
+	err := p.note(r, by, on)
+	p.follow()
+	return err
+}
+
+func (p *place) note(r conference.Reason, by conference.Actor, on bool) error {
+	if err := p.tellMute(r, by, on); err != nil {
+		return err
 	}
-	if len(p.mute) > 0 {
+	p.mute = without(p.mute, r)
+	if on {
+		p.mute = append(p.mute, conference.Mark{Reason: r, By: by, At: p.house.now()})
+	}
+	return nil
+}
+
+// follow brings the gate to what the reasons say, and tells. The key's own reason is left out: the key has moved the gate
+// itself, and may have moved it again since what it did first was heard of here.
+func (p *place) follow() {
+	if len(without(p.mute, conference.Hardware)) > 0 {
 		p.gate.Close()
 	} else {
 		p.gate.openUnlessKey()
 	}
 	p.changed()
-	return err
 }
 
 // tellMute applies the change to the roster; outside a conference a roster of one judges whether it is allowed.
