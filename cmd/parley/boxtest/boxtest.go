@@ -70,6 +70,7 @@ type Config struct {
 	Settings   Settings        // laid over the defaults of this package
 	Microphone phonetest.Sound // what the file card says; none: silence
 	Data       string          // data folder; a new one if empty
+	Files      string          // folder of the settings file and the microphone; Data if empty
 	Program    []string        // what to run in place of the program built here, such as an emulator and a binary
 	Namespace  string          // network namespace to run in
 	Env        []string
@@ -107,7 +108,10 @@ func New(t testing.TB, cfg Config) *Box {
 	if err := os.MkdirAll(b.Data, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	microphone := filepath.Join(b.Data, "microphone.wav")
+	if b.cfg.Files == "" {
+		b.cfg.Files = b.Data
+	}
+	microphone := filepath.Join(b.cfg.Files, "microphone.wav")
 	sound := cfg.Microphone
 	if sound.Rate == 0 {
 		sound = phonetest.Silence(48000, time.Second)
@@ -134,10 +138,15 @@ func New(t testing.TB, cfg Config) *Box {
 }
 
 // ConfigFile is the settings file that it is started with.
-func (b *Box) ConfigFile() string { return filepath.Join(b.Data, "parley.yaml") }
+func (b *Box) ConfigFile() string { return filepath.Join(b.cfg.Files, "parley.yaml") }
 
+// merge lays from over into; nil takes a key out.
 func merge(into, from Settings) {
 	for key, value := range from {
+		if value == nil {
+			delete(into, key)
+			continue
+		}
 		below, ok := value.(Settings)
 		if old, both := into[key].(Settings); ok && both {
 			merge(old, below)
