@@ -25,6 +25,8 @@ var packages = map[string]string{
 	"baresip":             "baresip-core",
 	"espeak-ng":           "espeak-ng",
 	"file":                "file",
+	"ip":                  "iproute2",
+	"janus":               "janus",
 	"mosquitto":           "mosquitto",
 	"mosquitto_passwd":    "mosquitto",
 	"mosquitto_pub":       "mosquitto-clients",
@@ -32,6 +34,7 @@ var packages = map[string]string{
 	"qemu-aarch64-static": "qemu-user-static",
 	"qemu-arm-static":     "qemu-user-static",
 	"sipp":                "sip-tester",
+	"ss":                  "iproute2",
 }
 
 // Need returns the path of a program, and fails the test with the line that installs it if it is not there.
