@@ -91,7 +91,7 @@ plugins: {
 }
 transports: { disable = "libjanus_http.so,libjanus_mqtt.so,libjanus_nanomsg.so,libjanus_rabbitmq.so,libjanus_websockets.so" }
 `,
-		"janus.transport.pfunix.jcfg":    `general: { enabled = true, json = "compact", path = "` + socket + `", type = "SOCK_SEQPACKET" }` + "\n",
+		"janus.transport.pfunix.jcfg":   `general: { enabled = true, json = "compact", path = "` + socket + `", type = "SOCK_SEQPACKET" }` + "\n",
 		"janus.plugin.audiobridge.jcfg": `general: { local_ip = "127.0.0.1", rtp_port_range = "10000-19998" }` + "\n",
 	}
 	for name, text := range files {
