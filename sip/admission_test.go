@@ -205,7 +205,7 @@ func TestRegisterRefused(t *testing.T) {
 // 423, the granted time, and the refresh before it is over; 503 and silence are tried again.
 func TestRegisterTimes(t *testing.T) {
 	w := newWire(t, nil)
-	newEnd(t, func(c *Config) {
+	e := newEnd(t, func(c *Config) {
 		c.Timers.Second = 5 * time.Millisecond
 		c.Timers.Try = 100 * time.Millisecond
 		c.Upstreams = []Upstream{{Name: "pbx", Registrar: "sip:" + w.addr(), User: "ann", Expires: 60 * 5 * time.Millisecond}}
@@ -228,7 +228,7 @@ func TestRegisterTimes(t *testing.T) {
 		t.Errorf("%s", fourth.text)
 	}
 	w.answer(fourth, 200, "x", "", "Expires: 120")
-	w.mute()
+	w.farewell(e)
 }
 
 // The registrar's refusals, and who may register whom.

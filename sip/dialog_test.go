@@ -231,7 +231,7 @@ func TestSessionRefreshByInvite(t *testing.T) {
 	p = w.wantRequest("INVITE")
 	w.answer(p, 200, "", sdpBody())
 	w.wantRequest("ACK")
-	w.mute()
+	w.farewell(e)
 }
 
 // A session that its refresher forgets ends, before its time is wholly over.
@@ -272,7 +272,7 @@ func TestDTMF(t *testing.T) {
 		}
 		w.answer(p, 200, "", "")
 	}
-	w.mute()
+	w.farewell(e)
 }
 
 func TestDigitForms(t *testing.T) {

@@ -88,7 +88,7 @@ func TestReferForms(t *testing.T) {
 func TestConferencePackage(t *testing.T) {
 	var version atomic.Int32
 	e := newEnd(t, func(c *Config) {
-		c.MaxSubscribers = 2
+		c.MaxSubscribers, c.Timers.Stop = 2, 100*time.Millisecond
 		c.ConferenceInfo = func(n string) ([]byte, bool) {
 			if n != "1000" {
 				return nil, false
@@ -149,21 +149,19 @@ func TestConferencePackage(t *testing.T) {
 		w.send(strings.Replace(w.request("SUBSCRIBE", 10+i, "", tc.head...), "sip:1000@", "sip:"+tc.number+"@", 1))
 		w.wantCode(tc.code, "SUBSCRIBE")
 	}
-	// Bounded, and one that does not answer is forgotten.
-	for i, code := range []int{200, 200, 503} {
+	// Who does not want to hear is forgotten, and there are no more than allowed.
+	for i, code := range []int{481, 200, 200, 0} {
 		w := newWire(t, e)
 		w.send(w.request("SUBSCRIBE", 1, "", "Event: conference"))
-		w.wantCode(code, "SUBSCRIBE")
-		if code == 200 {
-			w.answer(w.wantRequest("NOTIFY"), 481-281*i, "", "") // 481, then 200
-			w.mute()
-			if i == 0 {
-				until(t, "forgotten", func() bool { return e.subscribers() == 0 })
-				w := newWire(t, e)
-				w.send(w.request("SUBSCRIBE", 1, "", "Event: conference"))
-				w.wantCode(200, "SUBSCRIBE")
-				w.mute()
-			}
+		if code == 0 {
+			w.wantCode(503, "SUBSCRIBE")
+			continue
+		}
+		w.wantCode(200, "SUBSCRIBE")
+		w.answer(w.wantRequest("NOTIFY"), code, "", "")
+		until(t, "as many as there should be", func() bool { return e.subscribers() == i })
+		if i == 2 {
+			defer w.farewell(e)
 		}
 	}
 }

@@ -309,7 +309,7 @@ func TestLongResponse(t *testing.T) {
 	w := newWire(t, e)
 	var head []string
 	for range 24 {
-		head = append(head, "Record-Route: <sip:"+strings.Repeat("r", 60)+"@127.0.0.1;lr>")
+		head = append(head, "Record-Route: <sip:"+strings.Repeat("r", 60)+"@"+w.addr()+";lr>")
 	}
 	w.send(w.request("INVITE", 1, sdpBody(), head...))
 	e.next()
@@ -317,7 +317,7 @@ func TestLongResponse(t *testing.T) {
 	if len(p.text) < 1500 {
 		t.Errorf("only %d bytes", len(p.text))
 	}
-	w.mute()
+	w.farewell(e)
 }
 
 // no RTP for a while is told, and later ends the call; RTP in between takes it back; a held call may be silent.
@@ -351,5 +351,5 @@ func TestMediaLost(t *testing.T) {
 	if onHold.State() != Talking {
 		t.Error("the held call is gone too")
 	}
-	held.mute()
+	held.farewell(e)
 }

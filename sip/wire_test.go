@@ -210,8 +210,8 @@ func (c *Call) acked() bool {
 	return <-ch
 }
 
-// mute answers whatever else comes, so that the agent need not wait for it at its end.
-func (w *wire) mute() {
+// farewell ends e while this far end answers whatever else comes: otherwise e would wait for it as long as it may.
+func (w *wire) farewell(e *end) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -225,8 +225,7 @@ func (w *wire) mute() {
 			}
 		}
 	}()
-	w.t.Cleanup(func() {
-		w.conn.Close()
-		<-done
-	})
+	e.stop()
+	w.conn.Close()
+	<-done
 }
