@@ -101,23 +101,30 @@ func (n *Namespace) Output(program string, args ...string) (string, error) {
 
 // Do runs f on the host: the sockets that it makes itself, not through other goroutines, are the host's for good.
 func (n *Namespace) Do(f func() error) error {
-	result := make(chan error, 1)
-	go func() {
-		// Never unlocked: the thread, which is in the other namespace, ends with the goroutine.
-		runtime.LockOSThread()
-		result <- func() error {
-			ns, err := os.Open("/run/netns/" + n.Name)
-			if err != nil {
-				return err
-			}
-			defer ns.Close()
-			if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-				return err
-			}
-			return f()
-		}()
+	// The thread comes back rather than end with its goroutine: programs that it has started would be killed with it
+	// (Pdeathsig in Start).
+	runtime.LockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer home.Close()
+	defer func() {
+		if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
+			panic(fmt.Sprintf("the way back from a network namespace: %v", err))
+		}
+		runtime.UnlockOSThread()
 	}()
-	return <-result
+	there, err := os.Open("/run/netns/" + n.Name)
+	if err != nil {
+		return err
+	}
+	defer there.Close()
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		return err
+	}
+	return f()
 }
 
 // UDP opens a socket on one of the host's addresses; port 0 is any. The test's end closes it.
