@@ -10,7 +10,7 @@ import (
 // It belongs to the house's goroutine.
 func (h *house) fault(id string, on bool, text string) {
 	old, was := h.faults[id]
-	if on == was && old.text == text {
+	if on == was && (!on || old.text == text) {
 		return
 	}
 	if on {
