@@ -78,13 +78,13 @@ Max-Forwards: 70
 		steps = append(steps,
 			recv(`response="100" optional="true"`),
 			recv(`response="401" auth="true"`),
-			send(request("ACK", cseq, "[peer_tag_param]", "", ""), ""),
+			send(closing, ""),
 			send(request("INVITE", cseq+1, "", "[authentication]\n"+headers(c.Headers)+body, c.body()), ` retrans="500"`))
 		cseq++
 	}
 	steps = append(steps, recv(`response="100" optional="true"`), recv(`response="180" optional="true"`), recv(`response="183" optional="true"`))
 	if c.Busy {
-		steps = append(steps, recv(`response="486"`), send(request("ACK", cseq, "[peer_tag_param]", "", ""), ""))
+		steps = append(steps, recv(`response="486"`), send(closing, ""))
 		return scenario(steps...)
 	}
 	inDialog := func(method string, cseq int) string {
