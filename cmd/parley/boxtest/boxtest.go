@@ -233,13 +233,14 @@ func (b *Box) Ctl(args ...string) (output string, status int) {
 	return out.String(), cmd.ProcessState.ExitCode()
 }
 
-// CtlArgs adds to parleyctl's arguments where this box is.
+// CtlArgs adds to parleyctl's arguments where this box is; flags among the arguments have the last word.
 func (b *Box) CtlArgs(args ...string) []string {
+	all := []string{args[0], "-data", b.Data}
 	switch args[0] {
 	case "cmd", "watch":
-		return append(args, "-broker", "mqtt://"+b.MQTT, "-data", b.Data, "-box", b.Name)
+		all = append(all, "-broker", "mqtt://"+b.MQTT, "-box", b.Name)
 	}
-	return append(args, "-data", b.Data)
+	return append(all, args[1:]...)
 }
 
 // Call starts parleyctl's telephone, which calls a number of the box. flags are those of `parleyctl call`.
