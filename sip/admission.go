@@ -19,8 +19,9 @@ type admitted struct {
 
 // admit judges a request that begins something. If the answer is no, it has been sent.
 func (a *Agent) admit(in *inbound) (admitted, bool) {
+	upstream, _ := a.OwnContact(userOf(in.req.Recipient))
 	if a.cfg.Gate == nil {
-		return admitted{}, true
+		return admitted{upstream: upstream}, true
 	}
 	req, stamp := in.req, a.net.stamp(in.req)
 	if !stamp.Remote.IsValid() {
@@ -36,7 +37,7 @@ func (a *Agent) admit(in *inbound) (admitted, bool) {
 		if v.How == admit.ByToken {
 			return admitted{upstream: v.User}, true
 		}
-		return admitted{user: v.User}, true
+		return admitted{user: v.User, upstream: upstream}, true
 	}
 	var hs []gosip.Header
 	for _, h := range headersFor(v) {

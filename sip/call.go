@@ -285,6 +285,8 @@ func (c *Call) over(code int, reason string, by Side) {
 	clear(c.timers)
 	c.media.close()
 	c.refer.end()
+	c.agent.log.Info("sip: call ended", "call", c.id, "direction", c.direction, "number", c.number, "from", c.from, "code", code,
+		"reason", clean(reason, maxReason), "by", by, "lasted", c.agent.cfg.Now().Sub(c.Info().Began).Round(time.Millisecond))
 	c.emit(Event{Kind: Ended, Code: code, Reason: clean(reason, maxReason), By: by})
 }
 

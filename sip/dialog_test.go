@@ -110,6 +110,13 @@ func TestReinviteRefused(t *testing.T) {
 	if c.State() != Talking || c.Info().Format.Codec != "PCMU" {
 		t.Errorf("%+v", c.Info())
 	}
+	elsewhere := newWire(t, e)
+	elsewhere.id, elsewhere.tag = w.id, w.tag
+	elsewhere.send(elsewhere.request("INVITE", 3, "rubbish", "Content-Type: application/sdp"))
+	elsewhere.wantCode(400, "INVITE")
+	if c.Info().Peer.String() != w.addr() {
+		t.Errorf("moved by a refused offer to %v", c.Info().Peer)
+	}
 	c.Hold(true)
 	w.answer(w.wantRequest("INVITE"), 488, "", "")
 	w.wantRequest("ACK")

@@ -33,12 +33,16 @@ const (
 	MediaBack
 	// ReferProgress: how the transfer that we asked for with Refer gets on: Code, Reason.
 	ReferProgress
+	// SpurtStart: the far end has begun to send sound; SpurtEnd: it has stopped (discontinuous transmission, hold).
+	SpurtStart
+	// SpurtEnd is the end of what SpurtStart began.
+	SpurtEnd
 	// Ended: the call is over and its leg is closed. The last event of every call, and sent exactly once.
 	Ended
 )
 
 var kindNames = [...]string{"none", "ringing", "early media", "answered", "media changed", "held", "resumed", "dtmf",
-	"referred", "media lost", "media back", "refer progress", "ended"}
+	"referred", "media lost", "media back", "refer progress", "spurt start", "spurt end", "ended"}
 
 // String names the kind for logs.
 func (k EventKind) String() string {

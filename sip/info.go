@@ -25,8 +25,13 @@ func validDigits(s string) bool {
 
 // onLegEvent takes what the leg has heard.
 func (c *Call) onLegEvent(ev rtp.Event) {
-	if ev.Kind == rtp.DigitDown {
+	switch ev.Kind {
+	case rtp.DigitDown:
 		c.emit(Event{Kind: DTMF, Digit: ev.Digit, Duration: ev.Duration})
+	case rtp.SpurtStart:
+		c.emit(Event{Kind: SpurtStart})
+	case rtp.SpurtEnd:
+		c.emit(Event{Kind: SpurtEnd})
 	}
 }
 

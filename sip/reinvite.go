@@ -45,14 +45,22 @@ func (c *Call) resume() {
 	}
 }
 
-// moved notes where the far end is now.
-func (c *Call) moved(in *inbound) {
+// moved notes where the far end is now. What it returns forgets that again, for an offer that is refused (RFC 6141, 3).
+func (c *Call) moved(in *inbound) (back func()) {
+	target, hop, nat, peer := c.dialog.target, c.dialog.hop, c.dialog.nat, c.media.peer
 	c.dialog.learn(in.req)
 	c.dialog.retarget(in.req)
 	c.dialog.hop = c.agent.net.cameFrom(in.req)
 	c.dialog.nat = len(c.dialog.routes) == 0 && behindNAT(in.req)
 	c.media.peer, c.media.nat = c.dialog.hop.addr.Addr(), c.dialog.nat
-	c.update(func(i *Info) { i.Transport, i.Peer = c.dialog.hop.network, c.dialog.hop.addr })
+	show := func() {
+		c.update(func(i *Info) { i.Transport, i.Peer = c.dialog.hop.network, c.dialog.hop.addr })
+	}
+	show()
+	return func() {
+		c.dialog.target, c.dialog.hop, c.dialog.nat, c.media.peer, c.media.nat = target, hop, nat, peer, nat
+		show()
+	}
 }
 
 // onReinvite: the far end wants something else: hold, another codec, another address.
@@ -75,12 +83,13 @@ func (c *Call) onReinvite(in *inbound) {
 		in.reply(code, "", hs...)
 		return
 	}
-	c.moved(in)
+	back := c.moved(in)
 	var body []byte
 	var ch change
 	var err error
 	if offer := in.req.Body(); len(offer) > 0 {
 		if body, ch, err = c.media.answer(offer); err != nil {
+			back()
 			in.reply(sdpCode(err), "", warning(err)) // and all stays as it was (14.2)
 			return
 		}
@@ -114,12 +123,13 @@ func (c *Call) onUpdate(in *inbound) {
 		in.reply(code, "", hs...)
 		return
 	}
-	c.moved(in)
+	back := c.moved(in)
 	var body []byte
 	var ch change
 	var err error
 	if len(offer) > 0 {
 		if body, ch, err = c.media.answer(offer); err != nil {
+			back()
 			in.reply(sdpCode(err), "", warning(err))
 			return
 		}

@@ -80,6 +80,7 @@ func (a *Agent) Dial(d Dial) (*Call, error) {
 		a.forget(c)
 		return nil, ErrEnded
 	}
+	a.log.Info("sip: calling", "call", c.id, "number", c.number, "from", c.from)
 	return c, nil
 }
 

@@ -62,6 +62,8 @@ func (a *Agent) serveInvite(in *inbound) {
 		}
 		return
 	}
+	a.log.Info("sip: call came in", "call", c.id, "number", c.number, "from", c.from, "source", c.info.Peer, "user", who.user,
+		"upstream", who.upstream)
 	c.begin(in)
 }
 
