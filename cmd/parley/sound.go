@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	_ "embed"
@@ -22,10 +21,29 @@ import (
 	"parley/mixer"
 )
 
-// sentence is what the file card says when no other microphone is given.
+// sentence is what the file card says when no other microphone is given: G.722, 64 kbit/s, 16 kHz.
 //
-//go:embed sentence.wav
+//go:embed sentence.g722
 var sentence []byte
+
+// spoken decodes the sentence.
+func spoken() (pcm []int16, rate int, err error) {
+	codec := g722.New()
+	f := codec.Format()
+	decoder, err := codec.NewDecoder(f)
+	if err != nil {
+		return nil, 0, err
+	}
+	frame := make([]int16, f.PacketSamples())
+	size := len(frame) / 2 // two samples in a byte
+	for rest := sentence; len(rest) >= size; rest = rest[size:] {
+		if _, err := decoder.Decode(rest[:size], frame); err != nil {
+			return nil, 0, err
+		}
+		pcm = append(pcm, frame...)
+	}
+	return pcm, f.SampleRate, nil
+}
 
 // soundCard is the room's microphone and speaker, real or made of files.
 type soundCard interface {
@@ -65,17 +83,13 @@ func openCard(cfg config.Config, b board.Board, d *data, mic *microphone, log *s
 
 // fileCard plays and records files; a folder that cannot be written costs the recording only.
 func fileCard(cfg config.Config, d *data, mic *microphone, log *slog.Logger, onState func(card.Status)) (soundCard, error) {
-	name, sound := "a spoken sentence", bytes.NewReader(sentence)
+	name, read := "a spoken sentence", spoken
 	if path := cfg.Card.Microphone; path != "" {
-		raw, err := os.ReadFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("setting `card.microphone`: %w", err)
-		}
-		name, sound = path, bytes.NewReader(raw)
+		name, read = path, func() ([]int16, int, error) { return readWAV(path) }
 	}
-	pcm, rate, err := wav.ReadAll(sound, maxMicrophone)
+	pcm, rate, err := read()
 	if err != nil {
-		return nil, fmt.Errorf("setting `card.microphone`: %s: %w", name, err)
+		return nil, fmt.Errorf("setting `card.microphone`: %w", err)
 	}
 	conf := card.FilesConfig{Name: name, Microphone: pcm, Rate: rate, Gate: &mic.Gate, Volume: cfg.Card.Volume, OnState: onState}
 	speaker := cmp.Or(cfg.Card.Speaker, d.path("speaker.wav"))
@@ -85,6 +99,18 @@ func fileCard(cfg config.Config, d *data, mic *microphone, log *slog.Logger, onS
 		conf.Speaker = file
 	}
 	return card.NewFiles(conf)
+}
+
+func readWAV(path string) (pcm []int16, rate int, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer file.Close()
+	if pcm, rate, err = wav.ReadAll(file, maxMicrophone); err != nil {
+		return nil, 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return pcm, rate, nil
 }
 
 // maxMicrophone bounds the file card's microphone: ten minutes at the highest rate, samples.
