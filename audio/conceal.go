@@ -7,8 +7,8 @@ import "math"
 // one goroutine and does not allocate after NewConcealer.
 type Concealer struct {
 	rate     int       // Hz
-	history  []float32 // the last sound, newest last, whether received or made up
-	work     []float32 // scratch: decimated history
+	recent   []int16   // what was played, received or made up, newest last: between one and two histories of it
+	history  []float32 // the last sound, newest last, as of the beginning of a loss
 	lost     int       // samples made up since the last good one
 	period   int       // the pitch, samples
 	cycle    []float32 // what is repeated, newest last
@@ -32,8 +32,8 @@ func NewConcealer(rate int) *Concealer {
 	n := rate / 1000 * concealHistory
 	return &Concealer{
 		rate:    rate,
+		recent:  make([]int16, n, 2*n),
 		history: make([]float32, n),
-		work:    make([]float32, n),
 		cycle:   make([]float32, rate/1000*pitchMax*3),
 	}
 }
@@ -65,20 +65,24 @@ func (c *Concealer) Lost(pcm []int16) {
 }
 
 func (c *Concealer) remember(pcm []int16) {
-	h := c.history
-	if len(pcm) >= len(h) {
-		pcm = pcm[len(pcm)-len(h):]
+	n := len(c.history)
+	if len(pcm) >= n {
+		c.recent = append(c.recent[:0], pcm[len(pcm)-n:]...)
+		return
 	}
-	copy(h, h[len(pcm):])
-	for i, s := range pcm {
-		h[len(h)-len(pcm)+i] = float32(s)
+	if len(c.recent)+len(pcm) > cap(c.recent) {
+		c.recent = append(c.recent[:0], c.recent[len(c.recent)-n+len(pcm):]...)
 	}
+	c.recent = append(c.recent, pcm...)
 }
 
 // begin finds the pitch and prepares the cycle that is repeated: the last period, its end blended with the sound one period
 // earlier, so that its end meets its beginning.
 func (c *Concealer) begin() {
 	h := c.history
+	for i, s := range c.recent[len(c.recent)-len(h):] {
+		h[i] = float32(s)
+	}
 	c.period = c.pitch()
 	c.prepare(c.period)
 	c.joint = h[len(h)-1] - c.cycle[c.period-1]

@@ -29,6 +29,7 @@ type Poller struct {
 
 	// Of the tick alone.
 	now    time.Time
+	seen   *table // of the last Drain
 	recv   *receiver
 	cursor int
 	stamps bool
@@ -48,6 +49,7 @@ func NewPoller() (*Poller, error) {
 	}
 	p := &Poller{fd: fd, recv: newReceiver(), stamps: true}
 	p.table.Store(&table{})
+	p.seen = p.table.Load()
 	return p, nil
 }
 
@@ -55,8 +57,9 @@ func NewPoller() (*Poller, error) {
 // system's does, before the first Drain.
 func (p *Poller) IgnoreKernelTime() { p.stamps = false }
 
-// add takes a leg in. Its place in the table stands in the epoll entries. An event for a leg that has just gone may reach its
-// successor, who then looks at his own socket for nothing.
+// add takes a leg in. Its place in the table stands in the epoll entries, which tell once that something has come (EPOLLET): a
+// socket that was emptied is not looked at again. An event for a leg that has just gone may reach its successor, who then
+// looks at his own socket for nothing; one that comes before its leg is in the table is made up for by Drain.
 func (p *Poller) add(l *Leg) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -73,14 +76,23 @@ func (p *Poller) add(l *Leg) error {
 	t.legs[at] = l
 	t.events = make([]unix.EpollEvent, 2*len(t.legs))
 	for i, fd := range []int{l.sock.rtp, l.sock.rtcp} {
-		ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(2*at + i)}
+		ev := ready(at, i == 1)
 		if err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 			p.forget(l)
 			return fmt.Errorf("epoll: %w", err)
 		}
 	}
-	p.table.Store(t) // events before this are for a place that is still free, and come again
+	p.table.Store(t)
 	return nil
+}
+
+// ready is the epoll entry of a socket of the leg in place at.
+func ready(at int, rtcp bool) unix.EpollEvent {
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(2 * at)}
+	if rtcp {
+		ev.Fd++
+	}
+	return ev
 }
 
 // remove forgets a leg whose sockets are still open.
@@ -124,17 +136,43 @@ func (p *Poller) Drain(now time.Time) {
 	if p.stamps {
 		wall = time.Duration(time.Now().UnixNano())
 	}
+	if t != p.seen {
+		p.welcome(t)
+	}
 	n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&t.events[0])),
 		uintptr(len(t.events)), 0, 0, 0)
 	if e == 0 {
 		for i := range t.events[:n] {
 			fd := t.events[i].Fd
 			if at := int(fd) / 2; at < len(t.legs) && t.legs[at] != nil {
-				t.legs[at].receive(p, fd&1 == 1, wall)
+				if l, rtcp := t.legs[at], fd&1 == 1; l.receive(p, rtcp, wall) {
+					p.again(l, at, rtcp)
+				}
 			}
 		}
 	}
 	p.visit(t)
+}
+
+// again has epoll tell once more if there is something.
+func (p *Poller) again(l *Leg, at int, rtcp bool) {
+	fd, ev := l.sock.rtp, ready(at, rtcp)
+	if rtcp {
+		fd = l.sock.rtcp
+	}
+	// The raw call, as this is in the tick. It can fail only if the leg is being closed.
+	unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(p.fd), unix.EPOLL_CTL_MOD, uintptr(fd), uintptr(unsafe.Pointer(&ev)), 0, 0)
+}
+
+// welcome has epoll tell again of the legs that are new in t: it may have done so before they were in the table.
+func (p *Poller) welcome(t *table) {
+	for at, l := range t.legs {
+		if l != nil && (at >= len(p.seen.legs) || p.seen.legs[at] != l) {
+			p.again(l, at, false)
+			p.again(l, at, true)
+		}
+	}
+	p.seen = t
 }
 
 // visit looks after a share of the legs.

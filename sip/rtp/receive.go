@@ -11,14 +11,14 @@ const (
 	strangers    = 4  // packets of unknown streams that are decrypted in one tick: each costs memory in the SRTP library
 )
 
-// receive empties one of the leg's sockets.
-func (l *Leg) receive(p *Poller, rtcp bool, wall time.Duration) {
+// receive empties one of the leg's sockets, or takes its share for this tick out of it: then there is more.
+func (l *Leg) receive(p *Poller, rtcp bool, wall time.Duration) (more bool) {
 	if !l.mu.TryLock() {
-		return
+		return false // Close is inside
 	}
 	defer l.mu.Unlock()
 	if l.done {
-		return
+		return false
 	}
 	configured := l.adopt()
 	fd, lost := l.sock.rtp, &l.play.lostRTP
@@ -27,7 +27,7 @@ func (l *Leg) receive(p *Poller, rtcp bool, wall time.Duration) {
 	}
 	l.play.strangers = 0
 	for got := 0; got < perTick; {
-		n := p.recv.receive(fd)
+		n, more := p.recv.receive(fd)
 		for i := range n {
 			d := p.recv.at(i)
 			if d.dropped > 0 {
@@ -43,10 +43,11 @@ func (l *Leg) receive(p *Poller, rtcp bool, wall time.Duration) {
 				l.packet(&d, p.arrival(&d, wall))
 			}
 		}
-		if got += n; n < recvBatch {
-			return
+		if got += n; !more || n == 0 {
+			return more
 		}
 	}
+	return true
 }
 
 // expected tells whether a packet comes from where it may come from: the far end's address, or before it is latched any port

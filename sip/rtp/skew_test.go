@@ -83,7 +83,7 @@ func TestKernelTimes(t *testing.T) {
 	far.raw(far.packet(speech(1)))
 	r.arrive(l.sock.rtp)
 	rec := newReceiver()
-	if n := rec.receive(l.sock.rtp); n != 2 {
+	if n, _ := rec.receive(l.sock.rtp); n != 2 {
 		t.Fatalf("%d packets", n)
 	}
 	a, b := rec.at(0), rec.at(1)

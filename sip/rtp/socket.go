@@ -114,6 +114,7 @@ type receiver struct {
 	name    [recvBatch]unix.RawSockaddrInet6
 	control [recvBatch][controlLen]byte
 	buf     [recvBatch][maxPacket]byte
+	used    int // headers that the last receive has written to
 }
 
 // datagram is one received packet; data is good until the next receive.
@@ -126,7 +127,7 @@ type datagram struct {
 }
 
 func newReceiver() *receiver {
-	r := &receiver{}
+	r := &receiver{used: recvBatch}
 	for i := range r.msg {
 		r.iov[i].Base = &r.buf[i][0]
 		r.iov[i].SetLen(maxPacket)
@@ -138,20 +139,22 @@ func newReceiver() *receiver {
 	return r
 }
 
-// receive reads up to recvBatch packets and returns how many there were. Fewer than recvBatch: the socket is empty.
-func (r *receiver) receive(fd int) int {
-	for i := range r.msg {
+// receive reads up to recvBatch packets and returns how many there were, and whether there may be more.
+func (r *receiver) receive(fd int) (n int, more bool) {
+	for i := range r.used {
 		h := &r.msg[i].hdr
 		h.Namelen = unix.SizeofSockaddrInet6
 		h.SetControllen(controlLen)
 		h.Flags = 0
 	}
-	n, _, e := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&r.msg[0])), recvBatch,
+	got, _, e := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&r.msg[0])), recvBatch,
 		unix.MSG_DONTWAIT, 0, 0)
 	if e != 0 {
-		return 0
+		r.used = 1 // the kernel may have begun with it
+		return 0, e != unix.EAGAIN
 	}
-	return int(n)
+	r.used = min(int(got)+1, recvBatch)
+	return int(got), got == recvBatch
 }
 
 // at is the i-th packet of the last receive.
