@@ -29,6 +29,9 @@ func (m *Mixer) Run(ctx context.Context) error {
 	runtime.LockOSThread()
 	if m.config.Priority == 0 { // else the thread ends with this goroutine, because no other is to inherit its priority
 		defer runtime.UnlockOSThread()
+		// Wakes when it asked for, however lax the other threads' timers are; real-time ones do anyway.
+		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+		defer unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0)
 	} else if err := prefer(m.config.Priority); err != nil {
 		m.config.Log.Warn("mixer: no real-time priority", "err", err)
 	}
