@@ -136,6 +136,9 @@ func (f *Files) WriteFrame(in *audio.Frame) {
 	if !f.ring.put(&f.loud) {
 		f.dropped.Add(1)
 	}
+	if f.ring.waiting() < fileBatch {
+		return
+	}
 	select {
 	case f.out <- struct{}{}:
 	default:
@@ -189,8 +192,10 @@ func (f *Files) drain(w Recorder) error {
 	return nil
 }
 
-// fileFrames is how many frames wait for the disk at most: 2.56 s.
-const fileFrames = 256
+const (
+	fileFrames = 256 // frames that wait for the disk at most: 2.56 s
+	fileBatch  = 10  // frames that are written at a time
+)
 
 // fileRing carries whole frames from the mixer to Run.
 type fileRing struct {
@@ -207,6 +212,9 @@ func (r *fileRing) put(f *audio.Frame) bool {
 	r.written.Store(w + 1)
 	return true
 }
+
+// waiting is how many frames are in the ring.
+func (r *fileRing) waiting() int { return int(r.written.Load() - r.read.Load()) }
 
 func (r *fileRing) take(f *audio.Frame) bool {
 	n := r.read.Load()
