@@ -71,6 +71,9 @@ func run(ctx context.Context, cfg config.Config, o options, out io.Writer) (err 
 	for _, w := range cfg.Warnings() {
 		b.log.Warn(w)
 	}
+	if err := relax(); err != nil {
+		b.log.Debug("threads wake more often than they need", "error", err)
+	}
 	if err := b.make(); err != nil {
 		return err
 	}
