@@ -102,6 +102,7 @@ type conn struct {
 	until  time.Time // when the message under way, or the silence, has lasted too long
 	late   bool      // until is that of a message
 	out    []byte    // canonical, for sipgo
+	ends   bool      // nothing behind out can be read: part once sipgo has that
 	err    error
 }
 
@@ -119,6 +120,10 @@ func (c *conn) Read(b []byte) (int, error) {
 	for len(c.out) == 0 {
 		if c.err != nil {
 			return 0, c.err
+		}
+		if c.ends {
+			c.part()
+			continue
 		}
 		c.step()
 	}
@@ -153,7 +158,7 @@ func (c *conn) step() {
 	slow := expired && !unending && c.framer.underway()
 	c.judge(err != nil)
 	switch {
-	case c.err != nil:
+	case c.err != nil || c.ends && (err == nil || expired):
 	case err == nil || expired && unending:
 		c.pace(n > 0)
 	case expired:
@@ -198,7 +203,7 @@ func (c *conn) judge(end bool) {
 			if why != nil {
 				c.say(c.core.judge(t, nil, why, c.peer))
 			}
-			c.part()
+			c.ends = true
 			return
 		}
 		c.late = false // the next one has its own time
@@ -206,10 +211,7 @@ func (c *conn) judge(end bool) {
 		c.core.o.Counters.add(v.reason)
 		c.say(v)
 		c.out = append(c.out, v.pass...)
-		if v.reason == Garbage {
-			c.part()
-		}
-		if c.err != nil {
+		if c.ends = v.reason == Garbage; c.ends || c.err != nil {
 			return
 		}
 	}

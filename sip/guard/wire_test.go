@@ -471,3 +471,31 @@ func readMessage(t *testing.T, r *bufio.Reader) []byte {
 		}
 	}
 }
+
+// What is valid is answered though rubbish follows it in the same segment.
+func TestRubbishBehindAMessage(t *testing.T) {
+	b := newBox(t, Options{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = b.server.ServeTCP(Listener(l, Options{})) })
+	t.Cleanup(serving.Wait)
+	defer l.Close()
+	for i := range 20 { // sipgo's handlers run beside its reader
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := c.Write(append(probe(1000+i), "C\r\n\r\n"...)); err != nil {
+			t.Fatal(err)
+		}
+		r := bufio.NewReader(c)
+		if got := readMessage(t, r); !isProbe(got) {
+			t.Errorf("answered with %q", got)
+		}
+		_ = c.Close()
+	}
+}
