@@ -30,7 +30,7 @@ type BaresipConfig struct {
 	Host     string   // the address that it listens on and sends from: 127.0.0.1 or ::1
 	Codecs   []string // in order of preference
 	Says     Sound    // again and again for two minutes; none: digital silence
-	Answer   string   // "auto", "manual" (Answer does it) or "early" (183 with sound, then as manual)
+	Answer   string   // "auto", "manual" (Answer does it) or "early" (183, in which this version sends no sound, then as manual)
 	SRTP     string   // "" never, "srtp" if the other side can, "srtp-mand" or refuse
 	User     string   // for digest; Name
 	Password string   // for digest

@@ -125,11 +125,12 @@ func expected(what string) string {
 	return fmt.Sprintf("response=%q", what) + more
 }
 
-// Authenticated waits for a request with the right digest; another fails the call.
+// Authenticated waits for a request with the right digest; after another one sipp ends at once.
 func (s *Script) Authenticated(method, user, password string) *Script {
-	s.steps = append(s.steps, fmt.Sprintf(`<recv request=%q><action><verifyauth assign_to="known" username=%q password=%q/>`+
-		`<test assign_to="unknown" variable="known" compare="equal" value="0"/></action></recv>`+
-		`<nop next="refused" test="unknown"/>`, method, user, password))
+	s.steps = append(s.steps, fmt.Sprintf(`<recv request=%q><action><verifyauth assign_to="known" username=%q password=%q/></action></recv>
+<nop next="known%[4]d" test="known"/>
+<nop><action><exec int_cmd="stop_now"/></action></nop>
+<label id="known%[4]d"/>`, method, user, password, len(s.steps)))
 	return s
 }
 
