@@ -476,4 +476,6 @@ func BenchmarkMuteKeyToWire(b *testing.B) {
 }
 
 // pause is at least 220 ms, and as long as it takes to meet the packets at any moment of theirs.
-func pause(testing.TB) { time.Sleep(220*time.Millisecond + time.Duration(rand.Int64N(int64(20*time.Millisecond)))) }
+func pause(testing.TB) {
+	time.Sleep(220*time.Millisecond + time.Duration(rand.Int64N(int64(20*time.Millisecond))))
+}
