@@ -9,12 +9,13 @@ import (
 	"time"
 )
 
-// slack is how much later than it asked for a thread may be woken, except for the mixer's.
-const slack = time.Millisecond
+// slack is how much later than it asked for a thread may be woken, except for the mixer's: short beside a debounce.
+const slack = 5 * time.Millisecond
 
-// relax allows the kernel to wake this process's threads a little late. Go's own watcher of threads asks to be woken every 20 µs
-// for as long as any of them works, which with a tick every 10 ms costs as much as many calls do. Threads made
-// later inherit it. It needs CAP_SYS_NICE, as the mixer's priority does; without it the box does as well, and costs more.
+// relax allows the kernel to wake this process's threads a little late. Go's own watcher of threads (sysmon) otherwise wakes
+// every 20 µs or so for as long as any of them works. That costs as much as many calls do, and whenever it sees the mixer at work in the
+// same tick of the scheduler as 10 ms ago it interrupts it. Threads made later inherit the slack. It needs
+// CAP_SYS_NICE, as the mixer's priority does.
 func relax() error {
 	threads, err := filepath.Glob("/proc/self/task/*")
 	if err != nil {
