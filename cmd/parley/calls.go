@@ -232,6 +232,7 @@ func (h *house) ended(l *leg, e sip.Event) {
 	l.settle(e)
 	h.place.heard(l, e)
 	h.leave(l, why(e))
+	h.place.changed() // it is no call any more, in whatever conference it was
 }
 
 // rejection is the code with which a caller is refused whose call somebody else refused with code.

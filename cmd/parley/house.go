@@ -69,6 +69,7 @@ type leg struct {
 	room   *room
 	port   mixer.PortID // 0 while it is not in the mixer
 	caller *leg         // of a call that was placed for somebody else: who waits for its answer
+	until  time.Time    // of a call that waits for the place: when it is refused
 	early  bool         // sends sound and is not answered yet
 
 	settled func(sip.Event) // is told once how a call that was placed came out; may be nil
@@ -282,7 +283,7 @@ func (r *room) hear(matrix mixer.Hearing) {
 // listen looks who contributes sound and tells the conferences.
 func (h *house) listen() {
 	h.pulse.beat(time.Now(), h.mixer.Stats().Ticks)
-	h.place.hush()
+	h.place.look()
 	if h.due != nil {
 		h.due()
 	}

@@ -32,23 +32,23 @@ type volume interface {
 const volumeStep = 5
 
 // keyTable says what each key does. What is not in it does nothing.
-var keyTable = map[hal.Key]map[hal.Kind]func(*keys){
+var keyTable = map[hal.Key]map[hal.Kind]func(*keys, hal.Event){
 	hal.KeyMute:       {hal.Leading: (*keys).muteDown, hal.Pressed: (*keys).mutePressed},
-	hal.KeyJoin:       {hal.Pressed: func(k *keys) { k.house.post(k.house.place.joinKey) }},
-	hal.KeyVolumeUp:   {hal.Pressed: func(k *keys) { k.louder(volumeStep) }},
-	hal.KeyVolumeDown: {hal.Pressed: func(k *keys) { k.louder(-volumeStep) }},
+	hal.KeyJoin:       {hal.Pressed: (*keys).joinPressed},
+	hal.KeyVolumeUp:   {hal.Pressed: func(k *keys, _ hal.Event) { k.louder(volumeStep) }},
+	hal.KeyVolumeDown: {hal.Pressed: func(k *keys, _ hal.Event) { k.louder(-volumeStep) }},
 }
 
 func (k *keys) handle(e hal.Event) {
 	if act := keyTable[e.Key][e.Kind]; act != nil {
-		act(k)
+		act(k, e)
 	}
 	k.tell(e)
 }
 
 // muteDown closes the microphone on the first edge, before anything else is told: it may have been a bounce, and then the
 // room is muted and sees it.
-func (k *keys) muteDown() {
+func (k *keys) muteDown(hal.Event) {
 	k.closing = !k.mic.Closed()
 	if !k.closing {
 		return
@@ -59,13 +59,18 @@ func (k *keys) muteDown() {
 }
 
 // mutePressed opens what was closed before this press.
-func (k *keys) mutePressed() {
+func (k *keys) mutePressed(hal.Event) {
 	if k.closing {
 		return
 	}
 	k.mic.openByKey()
 	k.lamps.show()
 	k.house.post(func() { k.house.place.keyMuted(false) })
+}
+
+// joinPressed tells by the edges' own times whether it is a double press, however late the house comes to it.
+func (k *keys) joinPressed(e hal.Event) {
+	k.house.post(func() { k.house.place.joinKey(e.Repeat > 0) })
 }
 
 func (k *keys) louder(by int) { k.volume.SetVolume(min(max(k.volume.Volume()+by, 0), 100)) }

@@ -115,7 +115,7 @@ func TestNoTickAfterTheEdgeCarriesSound(t *testing.T) {
 		for tick := range 100 {
 			if tick == edge {
 				k := &keys{house: &house{inbox: make(chan func(), 1)}, mic: mic, lamps: &lamps{blinker: hal.NewBlinker(noLamps{}, nil), mic: mic}}
-				k.muteDown()
+				k.muteDown(hal.Event{})
 				sent = len(wire.packets)
 			}
 			m.Tick(now.Add(time.Duration(tick) * audio.FrameDuration))

@@ -20,9 +20,9 @@ type place struct {
 	leg     *leg
 	mute    conference.Reasons
 	out     *leg      // the call that the join key placed, until it is answered
+	alerts  bool      // it rings at the far end
 	early   *leg      // whose early media the room hears
 	waiting []*leg    // calls that ring for the place, the first come first
-	pressed time.Time // the last press of the join key
 	result  string    // how the last call ended
 	quiet   time.Time // when the tone of a call that came to nothing ends; zero if none plays
 }
@@ -136,10 +136,7 @@ func (p *place) member() conference.Member {
 }
 
 // joinKey is the join key: it takes who waits, else leaves, else calls. A second press right after the first is no wish.
-func (p *place) joinKey() {
-	now := p.house.now()
-	twice := !p.pressed.IsZero() && now.Sub(p.pressed) < p.house.cfg.Keys.DoublePress
-	p.pressed = now
+func (p *place) joinKey(twice bool) {
 	switch {
 	case twice:
 	case len(p.waiting) > 0:
@@ -203,10 +200,22 @@ func (p *place) playResult(k tone.Kind) {
 	p.tones.Play(k)
 }
 
-// hush ends the tone of a call that came to nothing when its time is over.
-func (p *place) hush() {
-	if !p.quiet.IsZero() && p.house.now().After(p.quiet) {
+// look does what time alone brings: the tone of a call that came to nothing ends, and who has waited for too long is refused,
+// with 486 if the place was busy with others.
+func (p *place) look() {
+	now := p.house.now()
+	if !p.quiet.IsZero() && now.After(p.quiet) {
 		p.sound()
+	}
+	for p.ringing() && now.After(p.waiting[0].until) {
+		l, code := p.waiting[0], 480
+		if p.leg.room != nil {
+			code = 486
+		}
+		p.waiting = p.waiting[1:]
+		l.call.Reject(code, "")
+		p.sound()
+		p.changed()
 	}
 }
 
@@ -218,13 +227,17 @@ func (p *place) enter(r *room) error {
 
 // rest takes the place out of whatever it is in.
 func (p *place) rest(why string) {
-	if p.out != nil {
-		p.out, p.early = nil, nil
+	heard := p.out != nil || p.ringing()
+	p.forget()
+	p.house.leave(p.leg, why)
+	if heard {
 		p.sound()
 	}
-	p.house.leave(p.leg, why)
 	p.changed()
 }
+
+// forget drops the call that the join key placed: it is answered or over.
+func (p *place) forget() { p.out, p.early, p.alerts = nil, nil, false }
 
 func (p *place) ringing() bool { return len(p.waiting) > 0 }
 
@@ -232,6 +245,7 @@ func (p *place) ringing() bool { return len(p.waiting) > 0 }
 // without the key unless the settings say so.
 func (p *place) called(l *leg) {
 	l.call.Ring()
+	l.until = p.house.now().Add(p.house.cfg.Place.NoAnswer)
 	p.waiting = append(p.waiting, l)
 	if answer := p.house.cfg.Place.AutoAnswer; answer != config.AnswerOff && p.leg.room == nil {
 		if answer == config.AnswerMuted {
@@ -244,16 +258,18 @@ func (p *place) called(l *leg) {
 	p.changed()
 }
 
-// sound plays what fits those who wait.
+// sound plays what fits who rings, here or at the far end.
 func (p *place) sound() {
 	p.quiet = time.Time{}
 	switch {
-	case !p.ringing():
-		p.tones.Stop()
-	case p.leg.room != nil:
+	case p.ringing() && p.leg.room != nil:
 		p.tones.Play(tone.Knock)
-	default:
+	case p.ringing():
 		p.tones.Play(tone.Ring)
+	case p.alerts && p.early == nil:
+		p.tones.Play(tone.RingBack)
+	default:
+		p.tones.Stop()
 	}
 }
 
@@ -290,19 +306,18 @@ func (p *place) heard(l *leg, e sip.Event) {
 	}
 	switch e.Kind {
 	case sip.Ringing:
-		if p.early == nil {
-			p.tones.Play(tone.RingBack)
-		}
+		p.alerts = true
+		p.sound()
 	case sip.EarlyMedia:
 		p.early = l
-		p.tones.Stop()
+		p.sound()
 		p.house.hear()
 	case sip.Answered:
-		p.out, p.early = nil, nil
-		p.tones.Stop()
+		p.forget()
+		p.sound()
 		p.house.hear()
 	case sip.Ended:
-		p.out, p.early = nil, nil
+		p.forget()
 		p.result = why(e)
 		p.playResult(toneFor(e.Code, e.By))
 	}
