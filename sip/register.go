@@ -103,7 +103,7 @@ func (u *uplink) run(ctx context.Context) {
 		u.done = true
 		u.mu.Unlock()
 	}()
-	fails := 0
+	fails, up := 0, false
 	for ctx.Err() == nil {
 		granted, code, err := u.register(ctx, u.expires)
 		u.note(granted, code, err)
@@ -114,7 +114,11 @@ func (u *uplink) run(ctx context.Context) {
 			u.agent.log.Warn("sip: not registered", "upstream", u.conf.Name, "code", code, "err", err, "again in", wait)
 		} else {
 			fails = 0
+			if !up {
+				u.agent.log.Info("sip: registered", "upstream", u.conf.Name, "for", granted)
+			}
 		}
+		up = err == nil
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
