@@ -248,6 +248,11 @@ func (h *house) hear() {
 	for _, r := range h.rooms {
 		r.hear(matrix)
 	}
+	for _, l := range h.legs { // what comes before the answer is for who waits for it
+		if l.early && l.port != 0 && l.caller != nil && l.caller.port != 0 {
+			matrix[l.caller.port] = []mixer.PortID{l.port}
+		}
+	}
 	place := append([]mixer.PortID{tonePort}, matrix[placePort]...)
 	if early := h.place.early; early != nil && early.port != 0 {
 		place = append(place, early.port)
