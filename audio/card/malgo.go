@@ -111,6 +111,8 @@ func (s *system) Alive() bool { return !s.stopped.Load() }
 
 func (s *system) Close() error {
 	if s.dev != nil {
+		// Uninit alone waits for a thread that waits for the card, and so for ever if that has gone; Stop wakes it up.
+		_ = s.dev.Stop()
 		s.dev.Uninit()
 		s.dev = nil
 	}
