@@ -72,7 +72,7 @@ type Place struct {
 	Join        string        // what the join key calls: a number or a SIP URI
 	JoinAtStart bool          // join when the box has started
 	AutoAnswer  AutoAnswer    // calls to the place
-	NoAnswer    time.Duration // a call of the join key is given up after it
+	NoAnswer    time.Duration // a call of the join key is given up after it, one to the room refused
 }
 
 // Keys is how the keys behave.

@@ -70,7 +70,7 @@ func placeSettings(p *Place) section {
 		{"join", text(&p.Join, "1000", "number or SIP URI", either(number, sipURI)), "What the join key calls.", ""},
 		{"join_at_start", toggle(&p.JoinAtStart, false), "Join as soon as the box is ready.", "true on board desk, otherwise false"},
 		{"auto_answer", choice(&p.AutoAnswer, AnswerOff, AnswerOff, AnswerMuted, AnswerOpen), "Calls to the room: `off` rings until a key is pressed, `muted` answers with the microphone off, `open` answers and is heard.", ""},
-		{"no_answer", duration(&p.NoAnswer, 45*time.Second, 5*time.Second, 3*time.Minute), "A call of the join key that nobody answers is given up after this time.", ""},
+		{"no_answer", duration(&p.NoAnswer, 45*time.Second, 5*time.Second, 3*time.Minute), "A call of the join key that nobody answers is given up after this time, and a call to the room that nobody takes is refused.", ""},
 	}
 }
 
