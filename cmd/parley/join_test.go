@@ -98,10 +98,9 @@ func (p *parlour) pressJoin(want string) bool {
 	return told()[n] == want
 }
 
-// call waits until the retained topic shows one call, of the place, in this direction and state; "" for none at all.
+// call waits until the call topic's newest message shows one call, in this direction and state; "" for none at all.
 func (p *parlour) call(direction, state string) {
 	p.t.Helper()
-	// Only what is retained now counts, so each look is a new subscriber's.
 	phonetest.Eventually(p.t, 20*time.Second, "the call is "+direction+" "+state, func() bool {
 		list := p.watch.Messages("/call")
 		if len(list) == 0 {

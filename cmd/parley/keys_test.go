@@ -149,3 +149,35 @@ type noLamps struct{}
 func (noLamps) Light(hal.Lamp, bool) error { return nil }
 
 func abs(s int16) int { return max(int(s), -int(s)) }
+
+// a call that waits for the key is what the status lamp shows, also while in another one; the mute lamp does not care.
+func TestAWaitingCallIsOnTheStatusLamp(t *testing.T) {
+	mic := &microphone{}
+	for _, c := range []struct {
+		state placeState
+		want  hal.State
+	}{
+		{placeState{}, hal.StateIdle},
+		{placeState{Room: &room{}}, hal.StateInCall},
+		{placeState{Rings: []*leg{{}}}, hal.StateRinging},
+		{placeState{Room: &room{}, Rings: []*leg{{}}}, hal.StateRinging},
+		{placeState{Room: &room{}, Calling: true}, hal.StateRinging},
+	} {
+		lit := map[hal.Lamp]bool{}
+		l := &lamps{blinker: hal.NewBlinker(litLamps(lit), nil), mic: mic, house: &house{}}
+		l.placed(c.state)
+		if got := l.shown(); got != c.want {
+			t.Errorf("%+v: the status lamp shows %v, want %v", c.state, got, c.want)
+		}
+		if !lit[hal.LampMute] {
+			t.Errorf("%+v: the mute lamp is off and the gate closed", c.state)
+		}
+	}
+}
+
+type litLamps map[hal.Lamp]bool
+
+func (l litLamps) Light(lamp hal.Lamp, on bool) error {
+	l[lamp] = on
+	return nil
+}
