@@ -19,6 +19,8 @@ const (
 	defaultSlots = 32
 	historyBits  = 64 // how far back a second copy can be told from a late packet
 
+	usualPayload = 320 // bytes that a slot has room for at first: 40 ms of G.711
+
 	maxForward  = 3000 // RFC 3550, A.1: MAX_DROPOUT
 	maxBackward = 100  // RFC 3550, A.1: MAX_MISORDER
 
@@ -41,7 +43,7 @@ type Config struct {
 	Target time.Duration
 	// ClockRate is the RTP clock in Hz.
 	ClockRate int
-	// Slots is how many packets are held at most, rounded up to a power of two, 4 to 1024; 0 means 32. All memory is taken in New.
+	// Slots is how many packets are held at most, rounded up to a power of two, 4 to 1024; 0 means 32.
 	Slots int
 }
 
@@ -113,13 +115,13 @@ type slot struct {
 	payload []byte
 }
 
-// Buffer is a jitter buffer with a fixed target. It belongs to one goroutine and does not allocate after New.
+// Buffer is a jitter buffer with a fixed target. It belongs to one goroutine and does not allocate after New, but for the
+// first packets that are longer than usual: at most three times.
 type Buffer struct {
 	target int64 // ns
 	clock  int64 // Hz
 	slots  []slot
 	mask   int64
-	memory []byte
 
 	state   state
 	epoch   time.Time // of all times below, in ns
@@ -166,12 +168,21 @@ func New(c Config) *Buffer {
 	if c.Target <= 0 {
 		c.Target = DefaultTarget
 	}
-	b := &Buffer{target: int64(c.Target), slots: make([]slot, n), mask: int64(n - 1), memory: make([]byte, n*MaxPayload)}
-	for i := range b.slots {
-		b.slots[i].payload = b.memory[i*MaxPayload : (i+1)*MaxPayload : (i+1)*MaxPayload]
-	}
+	b := &Buffer{target: int64(c.Target), slots: make([]slot, n), mask: int64(n - 1)}
+	b.widen(usualPayload)
 	b.Reset(c.ClockRate)
 	return b
+}
+
+// widen gives all slots room for payloads of size bytes, in one piece of memory.
+func (b *Buffer) widen(size int) {
+	memory := make([]byte, len(b.slots)*size)
+	for i := range b.slots {
+		s := &b.slots[i]
+		room := memory[i*size : (i+1)*size : (i+1)*size]
+		copy(room, s.payload)
+		s.payload = room
+	}
 }
 
 // Reset forgets the stream and its packets, for another SSRC or another codec. The counters stay.
@@ -317,6 +328,9 @@ func (b *Buffer) store(seq, ts int64, p Packet, mark bool) Verdict {
 	}
 	if !s.full {
 		b.held++
+	}
+	if room := len(s.payload); len(p.Payload) > room {
+		b.widen(min(max(len(p.Payload), 2*room), MaxPayload))
 	}
 	s.full, s.mark, s.seq, s.ts, s.n = true, mark, seq, ts, len(p.Payload)
 	copy(s.payload, p.Payload)

@@ -1,6 +1,7 @@
 package jitter
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand"
 	"slices"
@@ -492,4 +493,27 @@ func FuzzBuffer(f *testing.F) {
 			t.Fatalf("%d packets still wait after 10 s", l.b.Held())
 		}
 	})
+}
+
+// Payloads of any length come out as they went in, those that waited while a longer one came included.
+func TestPayloadsOfAllLengths(t *testing.T) {
+	b := New(Config{ClockRate: 8000, Target: 10 * time.Millisecond})
+	now := time.Unix(0, 0)
+	lengths := []int{1, 160, 320, 321, 20, 1000, MaxPayload, 3}
+	for i, n := range lengths {
+		payload := bytes.Repeat([]byte{byte(i + 1)}, n)
+		if v := b.Put(Packet{Seq: uint16(i), Timestamp: uint32(i * 160), Arrived: now, Payload: payload}); v != Stored {
+			t.Fatalf("packet %d: %v", i, v)
+		}
+	}
+	if v := b.Put(Packet{Seq: 100, Arrived: now, Payload: make([]byte, MaxPayload+1)}); v != TooLong {
+		t.Errorf("a packet of %d bytes: %v", MaxPayload+1, v)
+	}
+	for i, n := range lengths {
+		it := b.Next(now.Add(time.Duration(10+20*i)*time.Millisecond), 0)
+		if it.Kind != Play || !bytes.Equal(it.Payload, bytes.Repeat([]byte{byte(i + 1)}, n)) {
+			t.Fatalf("packet %d came out as %v with %d bytes", i, it.Kind, len(it.Payload))
+		}
+		b.Played(160)
+	}
 }
