@@ -44,6 +44,10 @@ const leastThreads = 4
 func main() {
 	// With few processors the garbage collector's workers would hold up the tick: a thread more than they take is left for it.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), leastThreads))
+	// Memory is scarce on a board, and calls that go on allocate next to nothing.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
 	// Whoever reads the output may go away; calls are not to end for that.
 	signal.Ignore(syscall.SIGPIPE)
 	err := dispatch(os.Args[1:], os.Stdout)

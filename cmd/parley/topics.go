@@ -35,14 +35,17 @@ func (t *topics) tell(topic string, v interface{ Check() error }, retained bool)
 }
 
 func (t *topics) happened(r *room, e conference.Event) {
+	speech := e.What == conference.Talking || e.What == conference.Resting // changes no call, and comes often
 	if conf, err := wire.NewConf(t.eid, r.Number()); err == nil {
 		notice := wire.NoticeOf(e)
 		t.tell(conf.Notice(), &notice, false)
-		if e.What != conference.Talking && e.What != conference.Resting {
+		if !speech {
 			t.snapshot(conf, r)
 		}
 	}
-	t.tellCalls()
+	if !speech {
+		t.tellCalls()
+	}
 }
 
 func (t *topics) snapshot(conf wire.Conf, r *room) {
