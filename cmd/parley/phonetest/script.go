@@ -125,6 +125,32 @@ func expected(what string) string {
 	return fmt.Sprintf("response=%q", what) + more
 }
 
+// Forked waits for an INVITE and remembers it for Fork.
+func (s *Script) Forked() *Script {
+	step := `<recv request="INVITE"><action>`
+	for _, h := range []string{"Via", "From", "To", "CSeq"} {
+		step += fmt.Sprintf(`<ereg regexp=".*" search_in="hdr" header="%s:" assign_to="%s"/>`, h, h)
+	}
+	s.steps = append(s.steps, step+"</action></recv>")
+	return s
+}
+
+// Fork answers the remembered INVITE with 200 as another phone would, whatever has come since.
+func (s *Script) Fork(tag, body string) *Script {
+	s.steps = append(s.steps, send(`SIP/2.0 200 OK
+Via:[$Via]
+From:[$From]
+To:[$To];tag=`+tag+`
+[last_Call-ID:]
+CSeq:[$CSeq]
+Contact: <sip:`+tag+`@[local_ip]:[local_port];transport=[transport]>
+Content-Type: application/sdp
+Content-Length: [len]
+
+`+body, ` retrans="500"`))
+	return s
+}
+
 // Authenticated waits for a request with the right digest; after another one sipp ends at once.
 func (s *Script) Authenticated(method, user, password string) *Script {
 	s.steps = append(s.steps, fmt.Sprintf(`<recv request=%q><action><verifyauth assign_to="known" username=%q password=%q/></action></recv>
