@@ -24,16 +24,16 @@ type office struct {
 	sip              netip.AddrPort // the box
 	contacts         chan string    // where the PBX was told to call
 	toPBX            *phonetest.Raw // what goes from the PBX's own address and port
-	said             *answers       // what came back there
+	said             *mail       // what came back there
 }
 
-// answers keeps what came to a socket that somebody else reads.
-type answers struct {
+// mail keeps what came to a socket that somebody else reads.
+type mail struct {
 	mu   sync.Mutex
 	list []string
 }
 
-func (a *answers) find(what string) string {
+func (a *mail) find(what string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, text := range a.list {
@@ -50,7 +50,7 @@ func openOffice(t *testing.T) *office {
 	o := &office{
 		host: lan.Host("10.9.0.1"), pbx: lan.Host("10.9.0.2"), phone: lan.Host("10.9.0.3"),
 		strangers: lan.Host("10.9.0.11", "10.9.0.12", "10.9.0.13", "10.9.0.14"),
-		contacts:  make(chan string, 8), said: &answers{},
+		contacts:  make(chan string, 8), said: &mail{},
 	}
 	o.servePBX(t)
 	o.box = boxtest.New(t, boxtest.Config{Namespace: o.host.Name, Microphone: tone(placeHz), Settings: boxtest.Settings{
