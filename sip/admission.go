@@ -15,6 +15,7 @@ import (
 type admitted struct {
 	user     string // by digest or certificate
 	upstream string // name of the upstream whose PBX hit the contact that we registered there
+	many     bool   // a PBX, known by its certificate
 }
 
 // admit judges a request that begins something. If the answer is no, it has been sent.
@@ -37,7 +38,7 @@ func (a *Agent) admit(in *inbound) (admitted, bool) {
 		if v.How == admit.ByToken {
 			return admitted{upstream: v.User}, true
 		}
-		return admitted{user: v.User, upstream: upstream}, true
+		return admitted{user: v.User, upstream: upstream, many: v.How == admit.ByCertificate}, true
 	}
 	var hs []gosip.Header
 	for _, h := range headersFor(v) {
@@ -54,6 +55,8 @@ func (a *Agent) admit(in *inbound) (admitted, bool) {
 // are many.
 func (w admitted) caller(from netip.AddrPort) string {
 	switch {
+	case w.many:
+		return ""
 	case w.user != "":
 		return "user " + w.user
 	case w.upstream != "" || from.Addr().Unmap().IsLoopback():

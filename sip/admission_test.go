@@ -108,15 +108,18 @@ func TestCallsPerCaller(t *testing.T) {
 	}
 }
 
-// A certificate that TLS has verified lets in who bears it.
+// A certificate that TLS has verified lets in who bears it: a PBX, behind which are many callers.
 func TestMutualTLS(t *testing.T) {
-	peers := gated(func(c *admit.Config) { c.Peers = map[string]string{"box.example": "pbx"} })
+	peers := gated(func(c *admit.Config) { c.Peers, c.MaxCalls = map[string]string{"box.example": "pbx"}, 1 })
 	certs := withTLS(t)
 	a, b := newEnd(t, certs, everywhere("127.0.0.1")), newEnd(t, certs, everywhere("127.0.0.1"), peers)
 	out, in := a.call(b, "tls")
 	if u := in.Info().User; u != "pbx" {
 		t.Errorf("user %q", u)
 	}
+	second, in2 := a.call(b, "tls")
+	second.Hangup("")
+	b.wantEnded(in2, 200, Remote)
 	out.Hangup("")
 	b.wantEnded(in, 200, Remote)
 	bare := newEnd(t, certs, everywhere("127.0.0.1"), func(c *Config) {

@@ -18,8 +18,8 @@ import (
 )
 
 // serverTLS is the TLS of a listener: the certificate of the settings, else one that the box made for itself and keeps in
-// the data folder. With a CA, clients must show a certificate that it signed.
-func serverTLS(t config.TLS, d *data, setting string) (*tls.Config, error) {
+// the data folder. With a CA, a client's certificate must be signed by it; whether there must be one says whoever calls.
+func serverTLS(t config.TLS, d *data, setting string, client tls.ClientAuthType) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	var pair tls.Certificate
 	var err error
@@ -35,7 +35,28 @@ func serverTLS(t config.TLS, d *data, setting string) (*tls.Config, error) {
 		if c.ClientCAs, err = certPool(t.CA); err != nil {
 			return nil, fmt.Errorf("setting `%s.ca`: %w", setting, err)
 		}
-		c.ClientAuth = tls.VerifyClientCertIfGiven
+		c.ClientAuth = client
+	}
+	return c, nil
+}
+
+// clientTLS is how we call others over TLS: with the certificate of the settings, if there is one, and trusting the CA of the
+// settings, else those that the machine trusts.
+func clientTLS(t config.TLS) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if t.Given() {
+		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		if err != nil {
+			return nil, fmt.Errorf("setting `sip.tls`: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	if t.CA != "" {
+		pool, err := certPool(t.CA)
+		if err != nil {
+			return nil, fmt.Errorf("setting `sip.tls.ca`: %w", err)
+		}
+		c.RootCAs = pool
 	}
 	return c, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"runtime"
@@ -29,7 +30,7 @@ func (b *box) makeWeb() (err error) {
 		conf.Users = append(conf.Users, web.User{Name: u.Name, Password: u.Password.Reveal()})
 	}
 	if b.cfg.HTTP.TLS.Given() {
-		if conf.TLS, err = serverTLS(b.cfg.HTTP.TLS, b.data, "http.tls"); err != nil {
+		if conf.TLS, err = serverTLS(b.cfg.HTTP.TLS, b.data, "http.tls", tls.RequireAndVerifyClientCert); err != nil {
 			return err
 		}
 	}

@@ -82,7 +82,7 @@ func newBroker(cfg config.Config, d *data, own *inside, log *slog.Logger) (*brok
 	}
 	listener := broker.Listener{Listener: socket}
 	if cfg.MQTT.TLS.Given() {
-		if listener.TLS, err = serverTLS(cfg.MQTT.TLS, d, "mqtt.tls"); err != nil {
+		if listener.TLS, err = serverTLS(cfg.MQTT.TLS, d, "mqtt.tls", tls.RequireAndVerifyClientCert); err != nil {
 			return nil, err
 		}
 	}

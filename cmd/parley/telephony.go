@@ -51,16 +51,13 @@ func (b *box) makeSIP() error {
 		conf.AllowRefer = func(*sip.Call, string) bool { return true }
 	}
 	if len(b.cfg.Listen.SIPTLS) > 0 {
-		if conf.TLS, err = serverTLS(b.cfg.SIP.TLS, b.data, "sip.tls"); err != nil {
+		// A phone may show none, and is asked for its password then.
+		if conf.TLS, err = serverTLS(b.cfg.SIP.TLS, b.data, "sip.tls", tls.VerifyClientCertIfGiven); err != nil {
 			return err
 		}
 	}
-	if ca := b.cfg.SIP.TLS.CA; ca != "" {
-		pool, err := certPool(ca)
-		if err != nil {
-			return fmt.Errorf("setting `sip.tls.ca`: %w", err)
-		}
-		conf.TLSClient = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	if conf.TLSClient, err = clientTLS(b.cfg.SIP.TLS); err != nil {
+		return err
 	}
 	users := knownUsers(b.cfg.SIP)
 	conf.Gate = admit.New(admit.Config{
@@ -69,6 +66,7 @@ func (b *box) makeSIP() error {
 		Algorithms: []string{"MD5"},
 		Now:        time.Now, Realm: b.cfg.SIP.Realm, MaxCalls: b.cfg.SIP.MaxCallsPerUser, TrustLoopback: b.cfg.SIP.TrustLoopback,
 		Users: func(user string) (admit.HA1, bool) { h, ok := users[user]; return h, ok },
+		Peers: peers(b.cfg.SIP),
 		Token: func(user string) (string, bool) { return b.agent.OwnContact(user) },
 	})
 	b.focus = &focus{host: cmp.Or(b.cfg.SIP.Advertise, hostname()), documents: map[string][]byte{}}
@@ -90,6 +88,31 @@ func knownUsers(s config.SIP) map[string]admit.HA1 {
 		}
 	}
 	return users
+}
+
+// peers are the servers of others that may call in by showing a certificate for their own name: host -> who that is. Only a
+// listener with a CA of its own verifies what is shown.
+func peers(s config.SIP) map[string]string {
+	known := map[string]string{}
+	add := func(server, who string) {
+		if u, err := route.ParseURI(uriOf(server, "")); err == nil {
+			known[strings.ToLower(u.Host)] = who
+		}
+	}
+	for _, r := range s.Routes {
+		for _, g := range r.Gateways {
+			if strings.HasPrefix(g, "sip:") || strings.HasPrefix(g, "sips:") {
+				add(g, g)
+			}
+		}
+	}
+	for _, u := range s.Upstreams {
+		add(u.Registrar, u.Name)
+		if u.Proxy != "" {
+			add(u.Proxy, u.Name)
+		}
+	}
+	return known
 }
 
 func sipListeners(l config.Listen) []sip.Listener {

@@ -14,11 +14,13 @@ const (
 )
 
 var (
-	slug    = matching(`[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?`, "small letters, digits and -, at most 48, such as room-12")
+	slug    = matching(`[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?`, "small letters, digits and -, at most 32, such as room-12")
 	number  = matching(`[0-9A-Za-z][0-9A-Za-z._-]{0,31}`, "digits, letters, dot, - and _, at most 32")
 	digits  = matching(`\+?[0-9*]{0,32}`, "digits and *, at most 32, with or without a + in front")
 	userID  = matching(`[0-9A-Za-z][0-9A-Za-z._+-]{0,63}`, "letters, digits, dot, +, - and _, at most 64")
-	eid     = matching(`[0-9A-Za-z][0-9A-Za-z._-]{0,63}`, "letters, digits, dot, - and _, at most 64")
+	eid     = matching(`[0-9A-Za-z-]{1,32}`, "letters, digits and -, at most 32")
+	realm   = matching(`[0-9A-Za-z][0-9A-Za-z._-]{0,63}`, "letters, digits, dot, - and _, at most 64")
+	room    = matching(`[0-9]{1,8}`, "1 to 8 digits")
 	hex32   = matching(`[0-9a-f]{32}`, "32 small hexadecimal digits: MD5 of name:realm:password")
 	path    = shorter(1024)
 	label   = shorter(64)
@@ -35,7 +37,7 @@ const (
 // settings is the table: every setting there is, with where it is kept, its default, what it may be, and what it means.
 func settings(c *Config) section {
 	return section{
-		{"eid", text(&c.EID, "local", "letters, digits, . - _", eid), "Enterprise: the root of every MQTT topic is `/e/{eid}`.", ""},
+		{"eid", text(&c.EID, "local", "letters, digits, -", eid), "Enterprise: the root of every MQTT topic is `/e/{eid}`.", ""},
 		{"box", text(&c.Box, "", "a-z, 0-9, -", orEmpty(slug)), "This box's name in MQTT topics. Never a room's name.", "from the serial number, the machine's id or its network address"},
 		{"data", text(&c.Data, "", aFile, path), "Folder of everything that outlives the process. Made with mode 0700.", "/var/lib/parley for root, otherwise $XDG_STATE_HOME/parley or ~/.local/state/parley"},
 		{"board", text(&c.Board, "desk", "see `parley boards`", slug), "The hardware: keys, lamps and sound card.", ""},
@@ -78,7 +80,7 @@ func keySettings(k *Keys) section {
 	return section{
 		{"debounce", duration(&k.Debounce, 20*time.Millisecond, 5*time.Millisecond, 200*time.Millisecond), "A level must last so long to count. Muting does not wait for it.", ""},
 		{"double_press", duration(&k.DoublePress, 400*time.Millisecond, 100*time.Millisecond, 2*time.Second), "Two presses of a key within this time are a double press: the join key takes them as one.", ""},
-		{"reset_hold", duration(&k.ResetHold, 10*time.Second, 3*time.Second, time.Minute), "How long the reset key is held until it resets.", ""},
+		{"reset_hold", duration(&k.ResetHold, 10*time.Second, 3*time.Second, time.Minute), "A key that is held for so long is told as a long press, which is what the reset key is for.", ""},
 		{"stuck", duration(&k.Stuck, 30*time.Second, 12*time.Second, 10*time.Minute), "A key that is down for so long is reported as stuck. Must be longer than `reset_hold`.", ""},
 		{"chatter", integer(&k.Chatter, 40, 10, 1000, "edges/s"), "A key with more edges in a second is reported as chattering.", ""},
 	}
@@ -101,7 +103,7 @@ func listenSettings(l *Listen) section {
 func sipSettings(s *SIP) section {
 	return section{
 		{"advertise", text(&s.Advertise, "", "host name or IP address", orEmpty(hostName)), "What is written into Contact and SDP. Empty is the address that a packet leaves from; needed behind NAT.", ""},
-		{"realm", text(&s.Realm, "parley", "letters, digits, . - _", eid), "Realm of the digest. A change makes every `ha1` invalid.", ""},
+		{"realm", text(&s.Realm, "parley", "letters, digits, . - _", realm), "Realm of the digest. A change makes every `ha1` invalid.", ""},
 		{"users", &items[User]{&s.Users, nil, maxUsers, userSettings}, "Phones and people that may register and call.", ""},
 		{"trust_loopback", toggle(&s.TrustLoopback, true), "Programs on this machine call without a password. Never holds for other addresses.", ""},
 		{"max_calls_per_user", integer(&s.MaxCallsPerUser, 4, 1, 1000, "calls"), "Calls that one caller may have at a time; programs on this machine, when trusted, are not counted.", ""},
@@ -111,7 +113,7 @@ func sipSettings(s *SIP) section {
 		{"codecs", &words{to: &s.Codecs, def: []string{"opus", "g722", "pcmu", "pcma"}, max: 4, may: "list of opus, g722, pcmu, pcma", check: codec}, "What the box speaks, the preferred one first.", ""},
 		{"register_expires", duration(&s.RegisterExpires, time.Hour, time.Minute, 24*time.Hour), "Longest time that a phone's registration is kept without being renewed.", ""},
 		{"max_registrations", integer(&s.MaxRegistrations, 500, 1, 10000, "contacts"), "Registered contacts of all users together.", ""},
-		{"tls", tlsSettings(&s.TLS, "SIP", " Empty is a certificate that the box makes for itself."), "Certificate of SIP over TLS.", ""},
+		{"tls", tlsSettings(&s.TLS, "SIP", " Empty is a certificate that the box makes for itself.", "Who signs the certificates of upstreams and gateways, PEM. One that shows such a certificate for its own host name may call in without a password; one that we call must show it. Empty: none may, and who is called is held to the machine's own list."), "Certificate of SIP over TLS.", ""},
 		{"upstreams", &items[Upstream]{&s.Upstreams, nil, maxUpstreams, upstreamSettings}, "PBXs and providers that the box registers with.", ""},
 		{"routes", &items[Route]{&s.Routes, nil, maxRoutes, routeSettings}, "Where outside numbers go; the longest prefix wins. A number without a route is refused.", ""},
 	}
@@ -125,11 +127,13 @@ func userSettings(u *User) section {
 	}
 }
 
-func tlsSettings(t *TLS, what, empty string) section {
+const mustShow = "If set, clients must show a certificate that one of these signed, PEM."
+
+func tlsSettings(t *TLS, what, empty, ca string) section {
 	return section{
 		{"cert", text(&t.Cert, "", aFile, path), "Certificate chain of " + what + ", PEM." + empty, ""},
 		{"key", text(&t.Key, "", aFile, path), "Its private key, PEM.", ""},
-		{"ca", text(&t.CA, "", aFile, path), "If set, clients must show a certificate that one of these signed, PEM.", ""},
+		{"ca", text(&t.CA, "", aFile, path), ca, ""},
 	}
 }
 
@@ -182,7 +186,7 @@ func mqttSettings(m *MQTT) section {
 		{"cert", text(&m.Cert, "", aFile, path), "Client certificate, PEM.", ""},
 		{"key", text(&m.Key, "", aFile, path), "Its private key, PEM.", ""},
 		{"listen", text(&m.Listen, "127.0.0.1:1883", aAddress, hostPort), "Address of the embedded broker. Beyond loopback only with `mqtt.tls` and `mqtt.users`.", ""},
-		{"tls", tlsSettings(&m.TLS, "the embedded broker", " Empty is without TLS."), "TLS of the embedded broker.", ""},
+		{"tls", tlsSettings(&m.TLS, "the embedded broker", " Empty is without TLS.", mustShow), "TLS of the embedded broker.", ""},
 		{"users", &items[Account]{&m.Users, nil, maxAccounts, accountSettings}, "Who may connect to the embedded broker. Empty is anyone on this machine.", ""},
 		{"acl", text(&m.ACL, "", aFile, path), "Access rules of the embedded broker, in the form of mosquitto's acl_file: which of `mqtt.users` may write and read which topics; mqtt/wire/PROTOCOL.md has a set to begin with. The box itself may do everything. Empty: every user may.", ""},
 	}
@@ -191,7 +195,7 @@ func mqttSettings(m *MQTT) section {
 func httpSettings(h *HTTP) section {
 	return section{
 		{"listen", text(&h.Listen, "127.0.0.1:8080", aAddress+", or empty", orEmpty(hostPort)), "Address of health and metrics. Beyond loopback only with `http.tls` and `http.users`. Empty is off.", ""},
-		{"tls", tlsSettings(&h.TLS, "HTTP", " Empty is without TLS."), "TLS of HTTP.", ""},
+		{"tls", tlsSettings(&h.TLS, "HTTP", " Empty is without TLS.", mustShow), "TLS of HTTP.", ""},
 		{"users", &items[Account]{&h.Users, nil, maxAccounts, accountSettings}, "Who may look (HTTP basic authentication). Empty is anyone on this machine.", ""},
 	}
 }
@@ -205,7 +209,7 @@ func accountSettings(a *Account) section {
 
 func conferenceSettings(c *Conference) section {
 	return section{
-		{"number", text(&c.Number, "", "digits, letters, . - _", number), "What callers dial.", ""},
+		{"number", text(&c.Number, "", "1 to 8 digits", room), "What callers dial.", ""},
 		{"name", text(&c.Name, "", "at most 64 bytes", label), "Name in rosters. Empty is the number.", ""},
 		{"max", integer(&c.Max, 200, 2, 1000, "members"), "Members at a time; the next one hears busy (486).", ""},
 	}
