@@ -133,8 +133,8 @@ func TestRegisteredAtAPBX(t *testing.T) {
 	}
 }
 
-// answers is a gateway of another program: it takes the call and waits for the BYE.
-func answers(t *testing.T) *phonetest.SIPP {
+// gateway is one of another program: it takes the call and waits for the BYE.
+func gateway(t *testing.T) *phonetest.SIPP {
 	sdp := phonetest.SDP(phonetest.NewTap(t, "127.0.0.1").Addr())
 	return phonetest.StartSIPP(t, phonetest.SIPPConfig{Scenario: new(phonetest.Script).
 		Expect("INVITE").Answer("200 OK", "a", "", sdp).Expect("ACK").Expect("BYE").Answer("200 OK", "", "", "").String()})
@@ -148,7 +148,7 @@ func TestSecondGatewayAndIdentity(t *testing.T) {
 			t.Parallel()
 			full := phonetest.StartSIPP(t, phonetest.SIPPConfig{Scenario: new(phonetest.Script).
 				Expect("INVITE").Answer("503 Service Unavailable", "a", "", "").Expect("ACK").String()})
-			second := answers(t)
+			second := gateway(t)
 			box := boxtest.Start(t, boxtest.Config{Settings: boxtest.Settings{"sip": routed(map[string][]string{"7": {full.Addr(), second.Addr()}})}})
 			if who == "the place" {
 				if out, code := box.Ctl("cmd", "dial", "70155:4711"); code != 0 {
