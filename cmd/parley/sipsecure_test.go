@@ -112,3 +112,24 @@ func TestIPv6(t *testing.T) {
 		phone.Expect("CALL_CLOSED", 10*time.Second)
 	}
 }
+
+// one conference for phones of both families, when the sound's sockets take both.
+func TestBothFamiliesInOneConference(t *testing.T) {
+	t.Parallel()
+	port := strconv.Itoa(phonetest.PortBlock(t))
+	at := net.JoinHostPort("::", port)
+	boxtest.Start(t, boxtest.Config{Settings: boxtest.Settings{"listen": boxtest.Settings{
+		"lan": true, "sip_udp": []string{at}, "sip_tcp": []string{}, "sip_tls": []string{}, "rtp": "::",
+	}}})
+	var phones []*phonetest.Baresip
+	for i, host := range []string{"127.0.0.1", "::1"} {
+		phone := phonetest.StartBaresip(t, phonetest.BaresipConfig{
+			Name: "phone", Host: host, Codecs: []string{phonetest.PCMU}, Says: tone(700 + 400*float64(i)),
+		})
+		phone.Dial("sip:1000@" + net.JoinHostPort(host, port))
+		phone.Expect("CALL_ESTABLISHED", 10*time.Second)
+		phones = append(phones, phone)
+	}
+	hears(t, "the phone over IPv4", 1100, func() phonetest.Sound { return phones[0].Heard(0) })
+	hears(t, "the phone over IPv6", 700, func() phonetest.Sound { return phones[1].Heard(0) })
+}
