@@ -75,6 +75,7 @@ func run(ctx context.Context, cfg config.Config, o options, out io.Writer) (err 
 		b.log.Debug("threads wake more often than they need", "error", err)
 	}
 	if err := b.make(); err != nil {
+		b.ended(!b.mic.Closed()) // as it began: it never was on
 		return err
 	}
 	defer b.poller.Close()
@@ -242,6 +243,11 @@ func (b *box) listenKeys(ctx context.Context) error {
 func (b *box) stop() {
 	open := !b.mic.Closed()
 	b.life.stop()
+	b.ended(open)
+}
+
+// ended marks that the box ended in order, with its gate open or closed.
+func (b *box) ended(open bool) {
 	if err := b.data.end(open); err != nil {
 		b.log.Warn("the next start will be muted: that this one ended well cannot be written down", "error", err)
 	}

@@ -2,11 +2,14 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
 	"strings"
 	"testing"
+
+	"parley/cmd/parley/config"
 )
 
 // start opens the folder as a new run does.
@@ -48,6 +51,31 @@ func TestThePlaceStartsMutedUnlessItStoppedOpen(t *testing.T) {
 		t.Error("open after a clean stop with the gate closed")
 	}
 	d.close()
+}
+
+// a box that cannot start for a port that is taken has not crashed.
+func TestAStartThatFailsLeavesTheGateAsItWas(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	dir := t.TempDir()
+	cfg, err := config.Parse("", fmt.Appendf(nil, "data: %s\ncard: {device: file}\nmqtt: {listen: %q}\nlog: {level: error}\n", dir, taken.Addr()), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []bool{true, false} {
+		if err := run(t.Context(), cfg, options{plain: true}, io.Discard); err == nil || !strings.Contains(err.Error(), "mqtt.listen") {
+			t.Fatalf("error %v, want it to name the setting", err)
+		}
+		d, open := start(t, dir)
+		if open != want {
+			t.Errorf("open %v after a start that failed, want %v as before it", open, want)
+		}
+		d.end(false)
+		d.close()
+	}
 }
 
 func TestSessionsCount(t *testing.T) {

@@ -25,7 +25,7 @@ var version = "dev"
 const usage = `parley: a conference box
 
   parley run [-config FILE] [-data FOLDER] [-plain] [-keys]
-                             run the box; ^C or SIGTERM stops it
+                             run the box; ^C or SIGTERM stops it, and so does closing its terminal
   parley check-config FILE   say what is wrong with a settings file, or that nothing is
   parley settings            print every setting with its default, as a settings file
   parley boards              list the boards that this program knows
@@ -67,7 +67,8 @@ func main() {
 
 func dispatch(args []string, out io.Writer) error {
 	commands := map[string]func([]string, io.Writer) error{
-		"run": cmdRun, "check-config": cmdCheck, "settings": cmdSettings, "boards": cmdBoards, "version": cmdVersion,
+		"run": cmdRun, "check-config": cmdCheck,
+		"settings": alone(cmdSettings), "boards": alone(cmdBoards), "version": alone(cmdVersion),
 	}
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
 		fmt.Fprint(out, usage)
@@ -79,6 +80,21 @@ func dispatch(args []string, out io.Writer) error {
 		return errUsage
 	}
 	return cmd(args[1:], out)
+}
+
+// alone runs a command that takes neither flags nor arguments.
+func alone(run func(out io.Writer) error) func([]string, io.Writer) error {
+	return func(args []string, out io.Writer) error {
+		switch {
+		case len(args) == 0:
+			return run(out)
+		case args[0] == "-h" || args[0] == "-help" || args[0] == "--help":
+			fmt.Fprint(out, usage)
+			return nil
+		}
+		fmt.Fprintf(os.Stderr, "parley: %q is not expected\n\n%s", args[0], usage)
+		return errUsage
+	}
 }
 
 func cmdRun(args []string, out io.Writer) error {
@@ -99,7 +115,11 @@ func cmdRun(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // the terminal is gone; nohup says that this is no reason
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
 	return run(ctx, cfg, o, out)
 }
@@ -145,19 +165,19 @@ func cmdCheck(args []string, out io.Writer) error {
 	return nil
 }
 
-func cmdSettings(_ []string, out io.Writer) error {
+func cmdSettings(out io.Writer) error {
 	_, err := io.WriteString(out, config.Defaults())
 	return err
 }
 
-func cmdBoards(_ []string, out io.Writer) error {
+func cmdBoards(out io.Writer) error {
 	for _, b := range board.List() {
 		fmt.Fprintf(out, "%-10s %s\n", b.Name, b.Title)
 	}
 	return nil
 }
 
-func cmdVersion(_ []string, out io.Writer) error {
+func cmdVersion(out io.Writer) error {
 	fmt.Fprintln(out, "parley", firmware())
 	return nil
 }
