@@ -157,7 +157,7 @@ func (inv *invite) repeated(res *gosip.Response) {
 	inv.mu.Unlock()
 	switch {
 	case ack != nil:
-		inv.agent.tp.WriteMsg(ack)
+		inv.agent.tp.WriteMsg(ack.Clone()) // sipgo writes into what it sends, and repetitions come on goroutines of their own
 	case !own && forks < maxForks:
 		inv.refuse(res)
 	}
