@@ -64,7 +64,8 @@ func StartSIPP(t testing.TB, cfg SIPPConfig) *SIPP {
 		"-trace_stat", "-stf", filepath.Join(s.dir, "stat.csv"), "-fd", "1",
 	}
 	if cfg.User != "" {
-		args = append(args, "-au", cfg.User, "-ap", cfg.Password)
+		// By itself sipp puts a URI without the user into its digest, which is then one for something else (RFC 7616, 3.4.6).
+		args = append(args, "-au", cfg.User, "-ap", cfg.Password, "-auth_uri", cfg.Service+"@"+cfg.Remote)
 	}
 	for name, value := range cfg.Keys {
 		args = append(args, "-key", name, value)
