@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -223,6 +224,10 @@ func TestWrongAccessRules(t *testing.T) {
 		filepath.Dir(rules):           "is not a file of at most",
 	} {
 		box := boxtest.New(t, boxtest.Config{Settings: boxtest.Settings{"mqtt": boxtest.Settings{"users": users, "acl": path}}})
+		check, err := exec.Command(boxtest.Program(t, "parley"), "check-config", box.ConfigFile()).CombinedOutput()
+		if err == nil || !strings.Contains(string(check), "mqtt.acl: ") || !strings.Contains(string(check), want) {
+			t.Errorf("check-config said %q, %v", check, err)
+		}
 		box.Begin()
 		if code := box.Wait(20 * time.Second); code != 1 {
 			t.Errorf("%s: exit status %d", path, code)

@@ -158,6 +158,11 @@ func cmdCheck(args []string, out io.Writer) error {
 	if _, err := board.Find(cfg.Board); err != nil {
 		return fmt.Errorf("%s: board: %w", args[0], err)
 	}
+	if cfg.MQTT.ACL != "" {
+		if _, err := accessRules(cfg.MQTT.ACL); err != nil {
+			return fmt.Errorf("%s: mqtt.acl: %w", args[0], err)
+		}
+	}
 	for _, w := range cfg.Warnings() {
 		fmt.Fprintln(out, "warning:", w)
 	}

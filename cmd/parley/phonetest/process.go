@@ -25,6 +25,7 @@ var packages = map[string]string{
 	"baresip":             "baresip-core",
 	"espeak-ng":           "espeak-ng",
 	"file":                "file",
+	"gcc":                 "gcc",
 	"ip":                  "iproute2",
 	"janus":               "janus",
 	"mosquitto":           "mosquitto",
@@ -35,6 +36,7 @@ var packages = map[string]string{
 	"qemu-arm-static":     "qemu-user-static",
 	"sipp":                "sip-tester",
 	"ss":                  "iproute2",
+	"stdbuf":              "coreutils",
 }
 
 // Need returns the path of a program, and fails the test with the line that installs it if it is not there.
