@@ -155,9 +155,6 @@ func cmdCheck(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if _, err := board.Find(cfg.Board); err != nil {
-		return fmt.Errorf("%s: board: %w", args[0], err)
-	}
 	if cfg.MQTT.ACL != "" {
 		if _, err := accessRules(cfg.MQTT.ACL); err != nil {
 			return fmt.Errorf("%s: mqtt.acl: %w", args[0], err)

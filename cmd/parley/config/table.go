@@ -1,6 +1,11 @@
 package config
 
-import "time"
+import (
+	"strings"
+	"time"
+
+	"parley/board"
+)
 
 // Bounds on the lists.
 const (
@@ -40,7 +45,7 @@ func settings(c *Config) section {
 		{"eid", text(&c.EID, "local", "letters, digits, -", eid), "Enterprise: the root of every MQTT topic is `/e/{eid}`.", ""},
 		{"box", text(&c.Box, "", "a-z, 0-9, -", orEmpty(slug)), "This box's name in MQTT topics. Never a room's name.", "from the serial number, the machine's id or its network address"},
 		{"data", text(&c.Data, "", aFile, path), "Folder of everything that outlives the process. Made with mode 0700.", "/var/lib/parley for root, otherwise $XDG_STATE_HOME/parley or ~/.local/state/parley"},
-		{"board", text(&c.Board, "desk", "see `parley boards`", slug), "The hardware: keys, lamps and sound card.", ""},
+		{"board", text(&c.Board, "desk", "see `parley boards`", boardName), "The hardware: keys, lamps and sound card.", ""},
 		{"card", cardSettings(&c.Card), "The sound card.", ""},
 		{"place", placeSettings(&c.Place), "The room itself, and what its join key does.", ""},
 		{"keys", keySettings(&c.Keys), "How the keys behave.", ""},
@@ -211,7 +216,7 @@ func conferenceSettings(c *Conference) section {
 	return section{
 		{"number", text(&c.Number, "", "1 to 8 digits", room), "What callers dial.", ""},
 		{"name", text(&c.Name, "", "at most 64 bytes", label), "Name in rosters. Empty is the number.", ""},
-		{"max", integer(&c.Max, 200, 2, 1000, "members"), "Members at a time; the next one hears busy (486).", ""},
+		{"max", integer(&c.Max, 200, 2, 256, "members"), "Members at a time; the next one hears busy (486).", ""},
 	}
 }
 
@@ -220,6 +225,17 @@ func logSettings(l *Log) section {
 		{"level", choice(&l.Level, "info", "debug", "info", "warn", "error"), "The least that is logged.", ""},
 		{"format", choice(&l.Format, "text", "text", "json"), "How a line looks.", ""},
 	}
+}
+
+func boardName(s string) string {
+	var list []string
+	for _, b := range board.List() {
+		if b.Name == s {
+			return ""
+		}
+		list = append(list, b.Name)
+	}
+	return suggest(s, list) + "there are: " + strings.Join(list, ", ")
 }
 
 func codec(s string) string {
