@@ -171,7 +171,7 @@ func TestMovedAddress(t *testing.T) {
 	for i := range 20 {
 		moved.Send(media, foreignRTP(i))
 	}
-	phonetest.Eventually(t, 3*time.Second, "the box counts foreign packets", func() bool { return box.Metric("parley_rtp_foreign_total") >= 20 })
+	phonetest.Eventually(t, 10*time.Second, "the box counts foreign packets", func() bool { return box.Metric("parley_rtp_foreign_total") >= 20 })
 	if n := len(moved.Packets()); n != 0 && !strings.Contains(phone.Messages(), "CSeq: 2 INVITE") {
 		t.Errorf("%d packets went to where foreign ones came from", n)
 	}
