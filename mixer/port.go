@@ -33,7 +33,6 @@ type port struct {
 
 // speaking is the source's side. It belongs to the tick.
 type speaking struct {
-	frame   audio.Frame
 	readAt  uint64 // the tick in which the source was last asked
 	sounds  bool   // it contributed in that tick
 	sounded bool   // and in the one before
@@ -43,6 +42,7 @@ type speaking struct {
 	talk    talk
 	meter   audio.Meter
 	heir    *port // in the tick of a replacement: whose sound this one continues
+	frame   audio.Frame
 }
 
 // hearing is the listener's side. It belongs to the tick.

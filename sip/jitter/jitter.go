@@ -111,8 +111,7 @@ type slot struct {
 	mark    bool // a packet of another kind: takes a number and no time
 	seq     int64
 	ts      int64
-	n       int
-	payload []byte
+	payload []byte // while full
 }
 
 // Buffer is a jitter buffer with a fixed target. It belongs to one goroutine and does not allocate after New, but for the
@@ -122,6 +121,8 @@ type Buffer struct {
 	clock  int64 // Hz
 	slots  []slot
 	mask   int64
+	room   int      // bytes for each payload
+	free   [][]byte // for payloads; the one that was used last is taken first, as it is in the processor's cache
 
 	state   state
 	epoch   time.Time // of all times below, in ns
@@ -168,21 +169,31 @@ func New(c Config) *Buffer {
 	if c.Target <= 0 {
 		c.Target = DefaultTarget
 	}
-	b := &Buffer{target: int64(c.Target), slots: make([]slot, n), mask: int64(n - 1)}
+	b := &Buffer{target: int64(c.Target), slots: make([]slot, n), mask: int64(n - 1), free: make([][]byte, 0, n)}
 	b.widen(usualPayload)
 	b.Reset(c.ClockRate)
 	return b
 }
 
-// widen gives all slots room for payloads of size bytes, in one piece of memory.
+// widen makes room for payloads of size bytes, in one piece of memory.
 func (b *Buffer) widen(size int) {
 	memory := make([]byte, len(b.slots)*size)
+	b.room, b.free = size, b.free[:0]
 	for i := range b.slots {
-		s := &b.slots[i]
-		room := memory[i*size : (i+1)*size : (i+1)*size]
-		copy(room, s.payload)
-		s.payload = room
+		room := memory[i*size : i*size : (i+1)*size]
+		if s := &b.slots[i]; s.full {
+			s.payload = append(room, s.payload...)
+		} else {
+			b.free = append(b.free, room)
+		}
 	}
+}
+
+// vacate takes the packet out of a full slot. Its payload stays as it is until the next one is stored.
+func (b *Buffer) vacate(s *slot) {
+	s.full = false
+	b.free = append(b.free, s.payload[:0])
+	b.held--
 }
 
 // Reset forgets the stream and its packets, for another SSRC or another codec. The counters stay.
@@ -199,7 +210,9 @@ func (b *Buffer) Reset(clockRate int) {
 // stop empties the slots and waits for a packet to start from.
 func (b *Buffer) stop() {
 	for i := range b.slots {
-		b.slots[i].full = false
+		if s := &b.slots[i]; s.full {
+			b.vacate(s)
+		}
 	}
 	b.state, b.held, b.late, b.dry, b.history = stopped, 0, 0, 0, 0
 	b.known, b.slew = false, 0
@@ -326,14 +339,16 @@ func (b *Buffer) store(seq, ts int64, p Packet, mark bool) Verdict {
 	if s.full && s.seq == seq {
 		return Duplicate
 	}
+	if len(p.Payload) > b.room {
+		b.widen(min(max(len(p.Payload), 2*b.room), MaxPayload))
+	}
 	if !s.full {
 		b.held++
+		last := len(b.free) - 1
+		s.payload, b.free = b.free[last], b.free[:last]
 	}
-	if room := len(s.payload); len(p.Payload) > room {
-		b.widen(min(max(len(p.Payload), 2*room), MaxPayload))
-	}
-	s.full, s.mark, s.seq, s.ts, s.n = true, mark, seq, ts, len(p.Payload)
-	copy(s.payload, p.Payload)
+	s.full, s.mark, s.seq, s.ts = true, mark, seq, ts
+	s.payload = append(s.payload[:0], p.Payload...)
 	return Stored
 }
 

@@ -102,8 +102,7 @@ func (b *Buffer) pass(s *slot, played bool) {
 	if played {
 		b.history |= 1
 	}
-	s.full = false
-	b.held--
+	b.vacate(s)
 }
 
 // take makes an item of the oldest waiting packet, or throws it away.
@@ -132,7 +131,7 @@ func (b *Buffer) take(s *slot) (Item, bool) {
 	b.count.Lost += uint64(missing) // those before it have no time left; their place was filled
 	b.floor, b.play = b.play, s.ts
 	b.pass(s, true)
-	return Item{Kind: Play, Payload: s.payload[:s.n], Skip: int(-wait)}, true
+	return Item{Kind: Play, Payload: s.payload, Skip: int(-wait)}, true
 }
 
 // lost makes an item of the first missing packet before s.
@@ -155,7 +154,7 @@ func (b *Buffer) lost(s *slot) (Item, bool) {
 		it.Skip = int(b.ticks - wait)
 	}
 	if missing == 1 && wait <= b.ticks && !s.mark {
-		it.Next = s.payload[:s.n]
+		it.Next = s.payload
 	}
 	b.play += b.ticks - int64(it.Skip)
 	return it, true

@@ -15,8 +15,7 @@ const (
 
 // player is the decoded sound between jitter buffer and mixer: less than one packet and one frame of it.
 type player struct {
-	pcm   [2*maxDecoded + audio.FrameSamples]int16
-	from  int // the first sample that has not been played
+	from  int // the first sample in pcm that has not been played
 	to    int
 	seg   [maxSegments]segment // what the samples are, in order
 	segs  int
@@ -29,6 +28,8 @@ type player struct {
 
 	lostRTP, lostRTCP uint32 // the sockets' counts
 	strangers         int
+
+	pcm [2*maxDecoded + audio.FrameSamples]int16 // behind the rest, which is used together
 }
 
 type segment struct {
@@ -73,7 +74,9 @@ func (p *player) add(n, skip int, kind audio.Status) {
 // take removes n samples and tells what they were: concealed as soon as one is, silent only if all are.
 func (p *player) take(n int) ([]int16, audio.Status) {
 	pcm := p.pcm[p.from : p.from+n]
-	p.from += n
+	if p.from += n; p.from == p.to { // begin where the memory is in the processor's cache
+		p.from, p.to = 0, 0
+	}
 	kind := audio.Silent
 	for n > 0 {
 		s := &p.seg[0]
