@@ -84,7 +84,7 @@ func TestSessionRefreshedByTheBoxAndLapsing(t *testing.T) {
 			Maybe("100").Maybe("180").Expect("200").Within("ACK", 1, "", "")
 	}
 	refreshed := phonetest.StartSIPP(t, phonetest.SIPPConfig{Remote: box.SIP, Service: "1000", Timeout: 2 * time.Minute, Scenario: call("uas").
-		Expect("UPDATE").Answer("200 OK", "", "Supported: timer\nRequire: timer\nSession-Expires: 90;refresher=uac", "").Pause(30*time.Second).
+		Expect("UPDATE").Answer("200 OK", "", "Supported: timer\nRequire: timer\nSession-Expires: 90;refresher=uac", "").Pause(time.Second).
 		Within("BYE", 2, "", "").Expect("200").String()})
 	lapsing := phonetest.StartSIPP(t, phonetest.SIPPConfig{Remote: box.SIP, Service: "1000", Timeout: 2 * time.Minute, Scenario: call("uac").
 		Expect("BYE").Answer("200 OK", "", "", "").String()})
