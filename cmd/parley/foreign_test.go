@@ -289,44 +289,44 @@ func TestForeignClientWatches(t *testing.T) {
 		}
 		return false
 	})
+	f.roster(2) // who talks was the last to be told
 	f.box.Press("m")
 	f.gate("closed")
 	time.Sleep(200 * time.Millisecond) // sooner it would be the keyboard's repetition of one press
 	f.box.Press("m")
 	f.gate("open")
 	call.Stop()
-	f.roster()
+	events := strings.Join(f.roster(1), " ")
+	for _, event := range []string{"joined", "changed", "talking", "muted", "unmuted", "left"} {
+		if !strings.Contains(events, event) {
+			t.Errorf("nobody %s: %s", event, events)
+		}
+	}
 	f.box.StopCleanly()
 	waitTold(t, f.sub, "/e/local/box/box-1/state", `{"state":"disconnected","sess":1}`)
 }
 
-// roster holds the notices against their numbers and a late subscriber's snapshot.
-func (f *foreigner) roster() {
+// roster holds the notices against their numbers and against a late subscriber's snapshot, which has so many members; it returns
+// what the notices told.
+func (f *foreigner) roster(members int) (events []string) {
 	f.t.Helper()
 	const notices, state = "/e/local/conf/1000/notice", "/e/local/conf/1000/state"
-	var last float64
-	var events []string
-	caughtUp := func() bool {
-		last, events = 0, nil
-		for _, text := range told(f.sub, notices) {
-			n := payloadOf(f.t, text)
-			seq := n["seq"].(float64)
-			if seq != last+1 {
-				f.t.Fatalf("notice %v after %v: %s", seq, last, text)
-			}
-			last = seq
-			events = append(events, n["event"].(string))
-		}
+	phonetest.Eventually(f.t, 30*time.Second, "the snapshot is where the notices are", func() bool {
 		late := f.broker.Subscribe("", state, "-C", "1")
 		late.Wait(20 * time.Second)
 		snapshot := payloadOf(f.t, told(late, state)[0])
-		members, _ := snapshot["members"].([]any)
-		return snapshot["seq"] == last && len(members) == 1
-	}
-	phonetest.Eventually(f.t, 30*time.Second, "the snapshot is where the notices are", caughtUp)
-	for _, event := range []string{"joined", "changed", "talking", "muted", "unmuted", "left"} {
-		if !strings.Contains(strings.Join(events, " "), event) {
-			f.t.Errorf("nobody %s: %q", event, events)
+		last := 0.0
+		events = nil
+		for _, text := range told(f.sub, notices) {
+			n := payloadOf(f.t, text)
+			if n["seq"] != last+1 {
+				f.t.Fatalf("after number %v came %s", last, text)
+			}
+			last++
+			events = append(events, n["event"].(string))
 		}
-	}
+		list, _ := snapshot["members"].([]any)
+		return snapshot["seq"] == last && len(list) == members
+	})
+	return events
 }
