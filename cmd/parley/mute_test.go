@@ -197,10 +197,13 @@ func gate(w *boxtest.Watch, state string, reasons ...string) {
 	})
 }
 
+// patient lets an ear stay, which sends nothing.
+var patient = boxtest.Settings{"alert_after": "9m", "hangup_after": "10m"}
+
 // startTalking starts a box whose place says a tone in conference 1000.
 func startTalking(t testing.TB, settings boxtest.Settings) *boxtest.Box {
 	t.Helper()
-	cfg := boxtest.Settings{"place": boxtest.Settings{"join_at_start": true}}
+	cfg := boxtest.Settings{"place": boxtest.Settings{"join_at_start": true}, "rtp": patient}
 	for k, v := range settings {
 		cfg[k] = v
 	}
@@ -360,6 +363,7 @@ func outside(t testing.TB) boxtest.Settings {
 	return boxtest.Settings{
 		"card":  boxtest.Settings{"microphone": microphone, "speaker": filepath.Join(dir, "speaker.wav")},
 		"place": boxtest.Settings{"join_at_start": true},
+		"rtp":   patient,
 	}
 }
 
@@ -448,13 +452,13 @@ func BenchmarkMuteKeyToWire(b *testing.B) {
 	for range b.N {
 		var pressed []time.Time
 		for range presses {
-			pause(b)
+			pause()
 			pressed = append(pressed, time.Now())
-			box.Press("m")
-			pause(b)
-			box.Press("m")
+			pressMute(b, box, "on")
+			pause()
+			pressMute(b, box, "off")
 		}
-		pause(b)
+		pause()
 		list := pcmu.packets()
 		for _, at := range pressed {
 			last, window := time.Duration(0), at.Add(200*time.Millisecond)
@@ -462,6 +466,9 @@ func BenchmarkMuteKeyToWire(b *testing.B) {
 				if p.loud && p.at.After(at) && p.at.Before(window) {
 					last = p.at.Sub(at)
 				}
+			}
+			if !slices.ContainsFunc(list, func(p packet) bool { return p.loud && p.at.Before(at) && p.at.After(at.Add(-100*time.Millisecond)) }) {
+				b.Fatal("there was no sound before the press")
 			}
 			delays = append(delays, last.Seconds()*1000)
 		}
@@ -476,6 +483,6 @@ func BenchmarkMuteKeyToWire(b *testing.B) {
 }
 
 // pause is at least 220 ms, and as long as it takes to meet the packets at any moment of theirs.
-func pause(testing.TB) {
+func pause() {
 	time.Sleep(220*time.Millisecond + time.Duration(rand.Int64N(int64(20*time.Millisecond))))
 }
