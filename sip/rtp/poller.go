@@ -12,7 +12,7 @@ import (
 )
 
 // visits is how many ticks it takes until every leg was looked after (timers, published figures), with or without packets.
-const visits = 4
+const visits = 8
 
 // maxAge bounds how long a packet is believed to have waited in the kernel: more than this is a clock that was set.
 const maxAge = time.Second

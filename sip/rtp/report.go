@@ -163,7 +163,7 @@ func (l *Leg) publish() {
 	l.pub.Stats = *s
 }
 
-// Stats is what was measured up to some 50 ms ago, from any goroutine.
+// Stats is what was measured up to some 100 ms ago, from any goroutine.
 func (l *Leg) Stats() Stats {
 	l.pub.Lock()
 	s := l.pub.Stats
