@@ -155,6 +155,7 @@ func (b *box) makeMQTT() (err error) {
 	b.topics = &topics{house: b.house, out: b.client, box: names, eid: b.cfg.EID, lease: map[string]time.Time{}, rosters: map[string]uint64{}, began: b.began}
 	b.house.doors = append(b.house.doors, b.topics)
 	b.house.alert = b.topics.alert
+	b.house.gone = b.topics.gone
 	b.house.due = b.topics.due
 	key, err := wire.LoadOrCreateKey(b.data.path("box.key"))
 	if err != nil {

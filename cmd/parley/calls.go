@@ -219,6 +219,9 @@ func (h *house) referred(l *leg, e sip.Event) {
 }
 
 func (h *house) ended(l *leg, e sip.Event) {
+	if h.gone != nil {
+		h.gone(l, e)
+	}
 	delete(h.legs, l.call)
 	if media := l.call.Leg(); media != nil {
 		s := media.Stats()

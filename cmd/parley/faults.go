@@ -34,8 +34,27 @@ type fault struct {
 	since time.Time
 }
 
+// ready tells that the box is ready from now on.
+func (t *topics) ready() {
+	t.isReady = true
+	t.state()
+}
+
+// state tells whether something is wrong with a box that is ready.
+func (t *topics) state() {
+	word := wire.Ready
+	if len(t.house.faults) > 0 {
+		word = wire.Alerting
+	}
+	if t.isReady && word != t.word {
+		t.word = word
+		t.tell(t.box.State(), &wire.BoxState{State: word, Sess: uint64(t.house.session)}, true)
+	}
+}
+
 // alert tells a fault on its own retained topic, which is emptied when the fault is over.
 func (t *topics) alert(id string, f fault) {
+	t.state()
 	topic, err := t.box.Alert(id)
 	if err != nil {
 		t.house.log.Error("a fault of our own has no valid name", "id", id, "error", err)

@@ -157,7 +157,7 @@ func truth(b bool) float64 {
 
 // measure tells on MQTT how the box and its calls are doing. It runs on the house's goroutine.
 func (t *topics) measure(up time.Duration) {
-	tele := wire.Tele{At: t.house.now().UTC(), UpS: uint64(up.Seconds())}
+	tele := wire.Tele{At: t.house.now().UTC(), UpS: uint64(up.Seconds()), CPU: t.effort.cpu(up), MemKiB: resident()}
 	for c, l := range t.house.legs {
 		media := c.Leg()
 		if media == nil {

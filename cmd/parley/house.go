@@ -36,9 +36,10 @@ type house struct {
 	ports   mixer.PortID
 	place   *place
 	faults  map[string]fault
-	alert   func(id string, f fault) // tells that a fault has come or gone; nil: nobody
-	due     func()                   // tells what is told by the clock; nil: nothing
-	past    rtp.Stats                // counts of the calls that have ended
+	alert   func(id string, f fault)  // tells that a fault has come or gone; nil: nobody
+	gone    func(l *leg, e sip.Event) // tells how a call has ended that is still among the legs; nil: nobody
+	due     func()                    // tells what is told by the clock; nil: nothing
+	past    rtp.Stats                 // counts of the calls that have ended
 	pulse   pulse
 }
 

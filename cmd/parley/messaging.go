@@ -175,10 +175,14 @@ func newDoor(box wire.Box, key ed25519.PrivateKey, session int) *wire.Door {
 
 // tellInfo tells what the box is, and that it is ready.
 func (b *box) tellInfo() {
-	b.topics.tell(b.topics.box.State(), &wire.BoxState{State: wire.Ready, Sess: uint64(b.session)}, true)
+	b.topics.ready()
+	features := append([]string{"sip"}, b.cfg.SIP.Codecs...)
+	if b.cfg.SIP.SRTP != config.SRTPDisable {
+		features = append(features, "srtp")
+	}
 	info := wire.BoxInfo{
 		Model: b.board.Name, Serial: b.cfg.Box, Firmware: cmp.Or(version, "dev"), Addresses: addresses(),
-		Features: []string{"sip", "opus", "g722", "pcmu", "pcma", "srtp"}, Schemas: []string{"box/1", "conf/1"},
+		Features: features, Schemas: []string{"box.1", "conf.1"},
 	}
 	b.topics.tell(b.topics.box.Info(), &info, true)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"slices"
 	"sort"
 	"time"
 
@@ -12,14 +13,19 @@ import (
 
 // topics tells on MQTT what happens in the house: a door that only goes out. It belongs to the house's goroutine.
 type topics struct {
-	house *house
-	out   publisher
-	box   wire.Box
-	eid   string
-	calls []byte // as last told, since most events do not change it
-	lease map[string]time.Time
-	began time.Time // of the box
-	told  time.Time // when measurements were last told
+	house  *house
+	out    publisher
+	box    wire.Box
+	eid    string
+	calls  []byte // as last told, since most events do not change it
+	lease  map[string]time.Time
+	began  time.Time // of the box
+	effort effort
+
+	isReady bool
+	word    wire.StateWord // as last told
+	told    time.Time      // when measurements were last told
+	past    []over         // calls that have ended, the first one first
 
 	rosters map[string]uint64 // sequence number of each conference's snapshot as last told, by uid
 	caught  time.Time         // when snapshots last caught up
@@ -89,11 +95,33 @@ func (t *topics) placed(placeState) {
 	t.tellCalls()
 }
 
+// lastWord is how long a call that has ended is still told of. A topic that is kept holds the newest message only, so
+// that one which is replaced at once would reach nobody.
+const lastWord = 500 * time.Millisecond
+
+// over is a call that has ended, and until when that is told.
+type over struct {
+	call  wire.Call
+	until time.Time
+}
+
+// gone is told of a call that ends, while it is still among the legs.
+func (t *topics) gone(l *leg, e sip.Event) {
+	now, call := t.house.now(), callOf(l.call, l, t.house.place)
+	call.State, call.Since, call.Code, call.Why = string(conference.Disconnected), now.UTC(), e.Code, why(e)
+	t.past = append(t.past, over{call, now.Add(lastWord)})
+}
+
 // tellCalls tells every call there is, if that is news.
 func (t *topics) tellCalls() {
 	calls := wire.Calls{Calls: []wire.Call{}}
+	for _, o := range t.past {
+		calls.Calls = append(calls.Calls, o.call)
+	}
 	for c, l := range t.house.legs {
-		calls.Calls = append(calls.Calls, callOf(c, l, t.house.place))
+		if !slices.ContainsFunc(t.past, func(o over) bool { return o.call.ID == l.id }) {
+			calls.Calls = append(calls.Calls, callOf(c, l, t.house.place))
+		}
 	}
 	sort.Slice(calls.Calls, func(i, j int) bool { return calls.Calls[i].ID < calls.Calls[j].ID })
 	payload, err := wire.Encode(&calls)
@@ -155,6 +183,11 @@ func (t *topics) due() {
 	if now.Sub(t.caught) >= catchUpPause {
 		t.caught = now
 		t.catchUp()
+	}
+	if old := len(t.past); old > 0 {
+		if t.past = slices.DeleteFunc(t.past, func(o over) bool { return now.After(o.until) }); len(t.past) < old {
+			t.tellCalls()
+		}
 	}
 	for id, until := range t.lease {
 		if !now.Before(until) {

@@ -130,8 +130,8 @@ type Call struct {
 
 // Check tells what is wrong with the values.
 func (c *Calls) Check() error {
-	if len(c.Calls) > 256 {
-		return invalid("calls", "256 at most")
+	if len(c.Calls) > MaxListed {
+		return invalid("calls", "%d at most", MaxListed)
 	}
 	for i, call := range c.Calls {
 		at := fmt.Sprintf("calls[%d].", i)
@@ -154,9 +154,14 @@ type Alert struct {
 	Since time.Time `json:"since"`
 }
 
+const (
+	maxAlert      = 512 // bytes
+	maxCallNumber = 48  // bytes; MaxListed calls are to fit into MaxPayload
+)
+
 // Check tells what is wrong with the values.
 func (a *Alert) Check() error {
-	return firstOf(oneOf("sev", a.Sev, []string{"info", "warning", "error"}), text("text", a.Text, 1, 512), when("since", a.Since))
+	return firstOf(oneOf("sev", a.Sev, []string{"info", "warning", "error"}), text("text", a.Text, 1, maxAlert), when("since", a.Since))
 }
 
 // Tele is the payload of Box.Tele. What could not be measured is absent.
@@ -182,8 +187,8 @@ func (t *Tele) Check() error {
 	if err := firstOf(when("at", t.At), number("cpu", t.CPU, 0, 1024)); err != nil {
 		return err
 	}
-	if len(t.Legs) > 256 {
-		return invalid("legs", "256 at most")
+	if len(t.Legs) > MaxListed {
+		return invalid("legs", "%d at most", MaxListed)
 	}
 	for i, l := range t.Legs {
 		at := fmt.Sprintf("legs[%d].", i)
@@ -225,8 +230,8 @@ func (l *Levels) Check() error {
 	if err := when("at", l.At); err != nil {
 		return err
 	}
-	if len(l.Members) > 256 {
-		return invalid("members", "256 at most")
+	if len(l.Members) > MaxListed {
+		return invalid("members", "%d at most", MaxListed)
 	}
 	for i, m := range l.Members {
 		at := fmt.Sprintf("members[%d].", i)
@@ -259,15 +264,30 @@ func (l *Lease) Check() error {
 	return nil
 }
 
+// MaxListed is how many calls, legs and members a payload lists at most.
+const MaxListed = 256
+
+// What is told is brought into form first: texts that others chose are made printable and cut, lists are never null, and those
+// that have no end by themselves are cut.
+
 func (g *Gate) fill()   { g.Reasons = filled(g.Reasons) }
-func (c *Calls) fill()  { c.Calls = filled(c.Calls) }
+func (a *Alert) fill()  { a.Text = printable(a.Text, maxAlert) }
+func (t *Tele) fill()   { t.Legs = t.Legs[:min(len(t.Legs), MaxListed)] }
 func (l *Levels) fill() { l.Members = filled(l.Members) }
 
+func (c *Calls) fill() {
+	c.Calls = filled(c.Calls)
+	for i := range c.Calls {
+		c.Calls[i].Number, c.Calls[i].Why = printable(c.Calls[i].Number, maxCallNumber), printable(c.Calls[i].Why, 256)
+	}
+}
+
+// filled is the list with at most MaxListed entries, and not nil.
 func filled[T any](list []T) []T {
 	if list == nil {
 		return []T{}
 	}
-	return list
+	return list[:min(len(list), MaxListed)]
 }
 
 func firstOf(errs ...error) error {

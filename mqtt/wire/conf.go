@@ -108,8 +108,8 @@ func (s *Snapshot) Check() error {
 	if err := firstOf(named("conf", CheckConfName(s.Conf)), checkID("uid", s.UID), text("theme", s.Theme, 0, 256)); err != nil {
 		return err
 	}
-	if s.Max < 0 || len(s.Members) > 256 {
-		return invalid("members", "256 at most, and max 0 or more")
+	if s.Max < 0 || len(s.Members) > MaxListed {
+		return invalid("members", "%d at most, and max 0 or more", MaxListed)
 	}
 	seen := map[string]bool{}
 	for i := range s.Members {
@@ -125,7 +125,11 @@ func (s *Snapshot) Check() error {
 	return nil
 }
 
-func (s *Snapshot) fill() { s.Members = filled(s.Members) }
+func (s *Snapshot) fill() {
+	if s.Members == nil {
+		s.Members = []Member{}
+	}
+}
 
 // NoticeOf puts an event into the form in which it travels. Texts that the far end chose are made printable and cut.
 func NoticeOf(e conference.Event) Notice {

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -253,5 +254,25 @@ func TestConferenceOnTheWire(t *testing.T) {
 	}
 	if g := GateOf(nil); g.Gate != Open || g.Check() != nil {
 		t.Errorf("%+v", g)
+	}
+}
+
+// However many calls there are and whatever callers call themselves: what is told is valid.
+func TestWhatHasNoEndIsCut(t *testing.T) {
+	now := time.Now()
+	calls, levels, tele := &Calls{}, &Levels{At: now}, &Tele{At: now}
+	for i := range 2 * MaxListed {
+		id := fmt.Sprint("m", i)
+		calls.Calls = append(calls.Calls, Call{ID: id, Direction: "in", Number: strings.Repeat("\x1b9", 100), State: "dialing-out", Conf: "12345678", Codec: "opus", Secure: true, Since: now})
+		levels.Members = append(levels.Members, Level{ID: id})
+		tele.Legs = append(tele.Legs, LegTele{Call: id})
+	}
+	for _, v := range []checker{calls, levels, tele, &Alert{Sev: "error", Text: strings.Repeat("no\n", 1000), Since: now}} {
+		if b, err := Encode(v); err != nil {
+			t.Errorf("%T of %d bytes: %v", v, len(b), err)
+		}
+	}
+	if len(calls.Calls) != MaxListed || len(calls.Calls[0].Number) != maxCallNumber {
+		t.Errorf("%d calls, a number of %d bytes", len(calls.Calls), len(calls.Calls[0].Number))
 	}
 }
