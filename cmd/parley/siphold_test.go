@@ -94,8 +94,9 @@ func TestHoldAndResume(t *testing.T) {
 	box.StopCleanly()
 	other.Wait(20 * time.Second)
 	heard := third()
-	if low := heard.Active(-50).Tone(400).Quantile(0.1); low < toneLevel-3 {
-		t.Errorf("the other caller heard the place at %.1f dBFS in a tenth of the time: the hold disturbed others", low)
+	// A late packet on a busy machine makes a dent; a hold that silenced others would make a hole.
+	if levels := heard.Active(-50).Tone(400); levels.Median() < toneLevel-3 || levels.Quantile(0.1) < toneLevel-20 {
+		t.Errorf("the other caller heard the place at %.1f dBFS, and at %.1f in a tenth of the time", levels.Median(), levels.Quantile(0.1))
 	}
 }
 
