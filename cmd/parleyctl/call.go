@@ -76,6 +76,9 @@ type talk struct {
 	stop func() // ends the sound; nil while there is none
 }
 
+// tickPriority is that of the sound among real-time threads, where we may have one: below the box's, which may run beside us.
+const tickPriority = 30
+
 const (
 	cardPort mixer.PortID = 1
 	legPort  mixer.PortID = 2
@@ -207,7 +210,7 @@ func (t *talk) sound() error {
 	if err != nil {
 		return err
 	}
-	t.mixer = mixer.New(mixer.Config{Drain: t.phone.poller, Codecs: t.phone.codecs})
+	t.mixer = mixer.New(mixer.Config{Drain: t.phone.poller, Codecs: t.phone.codecs, Priority: tickPriority})
 	if err := t.mixer.Add(mixer.Port{ID: cardPort, Source: files, Frames: files, Ungated: true}); err != nil {
 		return err
 	}
