@@ -3,6 +3,7 @@ package main_test
 import (
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,7 +21,8 @@ type toneCall struct {
 	raw     *phonetest.Raw
 	answer  phonetest.RawAnswer
 	skipped float64
-	stop    chan struct{} // ends what it says
+	sent    atomic.Int64  // packets of what it says
+	stop    chan struct{} // ends that
 	said    chan struct{}
 }
 
@@ -58,12 +60,27 @@ func (c *toneCall) say(to netip.AddrPort) {
 			p = append(p, 0xFF, 0xBC, 0xB5, 0xBC, 0xFF, 0x3C, 0x35, 0x3C)
 		}
 		c.tap.Send(to, p)
+		c.sent.Add(1)
 		select {
 		case <-c.stop:
 			return
 		case <-clock.C:
 		}
 	}
+}
+
+// loudHz is what forged sounds like.
+const loudHz = 2000
+
+// forged is a packet that would be the caller's own in three packets' time, if its address were not looked at: 20 ms of a loud
+// tone.
+func (c *toneCall) forged() []byte {
+	i := c.sent.Load() + 3
+	p := []byte{0x80, 0, byte(i >> 8), byte(i), 0, byte(i * 160 >> 16), byte(i * 160 >> 8), byte(i * 160), 9, 9, 9, 9}
+	for range 40 {
+		p = append(p, 0xFF, 0x8A, 0xFF, 0x0A)
+	}
+	return p
 }
 
 func (c *toneCall) hush() {
@@ -78,6 +95,26 @@ func (c *toneCall) hush() {
 func (c *toneCall) metric(name string) float64 {
 	c.t.Helper()
 	return phonetest.Metric(phonetest.Fetch(c.t, c.host, "http://"+c.box.HTTP+"/metrics"), name)
+}
+
+// packets tells of every packet that is not the next one, or not as loud as it should be.
+func (c *toneCall) packets() {
+	c.t.Helper()
+	var last uint32
+	list := c.tap.Packets()
+	for i, p := range list {
+		r, ok := p.RTP()
+		if !ok {
+			c.t.Logf("packet %d of %d bytes is no RTP", i, len(p.Payload))
+			continue
+		}
+		level := phonetest.G711([]phonetest.Packet{p}).RMS()
+		if step := int32(r.Timestamp - last); i > 0 && (step != 160 || level < toneLevel-6) {
+			c.t.Logf("packet %d of %d, SSRC %08x, sequence %d, after %v: %d samples on, %.1f dBFS",
+				i, len(list), r.SSRC, r.SequenceNumber, p.At.Sub(list[0].At), step, level)
+		}
+		last = r.Timestamp
+	}
 }
 
 // finish hangs up, and fails the test unless the tone was there all the time, and as loud as ever.
@@ -102,6 +139,7 @@ func (c *toneCall) finish() phonetest.Sound {
 	// Where the machine took the processor away for longer than the mixer makes up for, it says so.
 	if allowed := skipped/10 + min(20, 5*skipped); float64(bad) > allowed {
 		c.t.Errorf("the call was disturbed: %d of %d windows of 100 ms, while the mixer skipped %.0f ticks", bad, len(levels), skipped)
+		c.packets()
 	}
 	return sound
 }
