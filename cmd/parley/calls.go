@@ -199,11 +199,11 @@ func (h *house) referred(l *leg, e sip.Event) {
 		e.Refer.Progress(480, "")
 		return
 	}
-	to := e.Refer.Target
-	if e.Refer.Here {
-		to = e.Refer.Number
+	if !e.Refer.Here { // past the routes a caller could make the box call anywhere (X-7a)
+		e.Refer.Progress(403, "")
+		return
 	}
-	added, err := h.dial(l.room, sip.Dial{To: to, From: h.cfg.Place.Number})
+	added, err := h.dial(l.room, sip.Dial{To: e.Refer.Number, From: h.cfg.Place.Number})
 	if err != nil {
 		h.log.Info("could not add whom a caller asked for", "by", l.id, "error", err)
 		e.Refer.Progress(codeOf(err), "")

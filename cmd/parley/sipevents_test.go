@@ -49,9 +49,10 @@ func TestReferAddsAMember(t *testing.T) {
 	anna.Expect("CALL_CLOSED", 10*time.Second)
 }
 
-// X-7, X-7a: an added member's refusal is told, and so is a number that leads nowhere.
+// X-7, X-7a: an added member's refusal is told, and so is a number that leads nowhere; an address past the routes is not called.
 func TestReferThatFails(t *testing.T) {
 	t.Parallel()
+	trap := phonetest.NewTap(t, "127.0.0.1")
 	busy := phonetest.StartSIPP(t, phonetest.SIPPConfig{Scenario: phonetest.CallScenario{Busy: true}.Answerer()})
 	box := boxtest.Start(t, boxtest.Config{Settings: joined(boxtest.Settings{"sip": func() boxtest.Settings {
 		s := routed(map[string][]string{"7": {busy.Addr()}})
@@ -64,14 +65,19 @@ func TestReferThatFails(t *testing.T) {
 		Expect("NOTIFY").Answer("200 OK", "", "", "").Expect("NOTIFY").Answer("200 OK", "", "", "").
 		Within("REFER", 3, "Refer-To: <sip:8001@[remote_ip]:[remote_port]>", "").Expect("202").
 		Expect("NOTIFY").Answer("200 OK", "", "", "").Expect("NOTIFY").Answer("200 OK", "", "", "").
-		Within("BYE", 4, "", "").Expect("200").String()})
+		Within("REFER", 4, "Refer-To: <sip:7001@"+trap.Addr().String()+">", "").Expect("202").
+		Expect("NOTIFY").Answer("200 OK", "", "", "").Expect("NOTIFY").Answer("200 OK", "", "", "").
+		Within("BYE", 5, "", "").Expect("200").String()})
 	member.Succeed(20 * time.Second)
 	busy.Succeed(10 * time.Second)
 	got := received(member.Messages())
-	for _, want := range []string{"SIP/2.0 486 Busy Here", "SIP/2.0 404 Not Found", "Subscription-State: terminated;reason=noresource"} {
+	for _, want := range []string{"SIP/2.0 486 Busy Here", "SIP/2.0 404 Not Found", "SIP/2.0 403 Forbidden", "Subscription-State: terminated;reason=noresource"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no NOTIFY says %q:\n%s", want, got)
 		}
+	}
+	if n := len(trap.Packets()); n != 0 {
+		t.Errorf("%d packets went to an address that is in no route", n)
 	}
 }
 
