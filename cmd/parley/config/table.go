@@ -114,7 +114,7 @@ func sipSettings(s *SIP) section {
 		{"max_calls_per_user", integer(&s.MaxCallsPerUser, 4, 1, 1000, "calls"), "Calls that one caller may have at a time; programs on this machine, when trusted, are not counted.", ""},
 		{"session_expires", duration(&s.SessionExpires, 30*time.Minute, 90*time.Second, 24*time.Hour), "Session timer (RFC 4028): a call whose far end has vanished ends within it.", ""},
 		{"srtp", choice(&s.SRTP, SRTPAllow, SRTPDisable, SRTPAllow, SRTPRequire), "Encrypted sound (SDES, over TLS only).", ""},
-		{"allow_refer", toggle(&s.AllowRefer, false), "Let a caller make the box call somebody else (REFER).", ""},
+		{"allow_refer", toggle(&s.AllowRefer, false), "Let a caller make the box call somebody else (REFER): a number that the box knows or has a route for.", ""},
 		{"codecs", &words{to: &s.Codecs, def: []string{"opus", "g722", "pcmu", "pcma"}, max: 4, may: "list of opus, g722, pcmu, pcma", check: codec}, "What the box speaks, the preferred one first.", ""},
 		{"register_expires", duration(&s.RegisterExpires, time.Hour, time.Minute, 24*time.Hour), "Longest time that a phone's registration is kept without being renewed.", ""},
 		{"max_registrations", integer(&s.MaxRegistrations, 500, 1, 10000, "contacts"), "Registered contacts of all users together.", ""},
