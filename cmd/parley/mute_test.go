@@ -422,6 +422,7 @@ func killedMuted(t testing.TB, box *boxtest.Box) {
 		}
 	}
 	pcmu.wantSilence(time.Time{}, 0)
+	wire.Stop()
 	packets := 0
 	for _, p := range wire.Packets() {
 		if r, ok := p.RTP(); ok && r.PayloadType == 0 && p.Dst == pcmu.tap.Addr() {
@@ -434,7 +435,6 @@ func killedMuted(t testing.TB, box *boxtest.Box) {
 	if packets < 30 {
 		t.Fatalf("%d packets on the wire", packets)
 	}
-	wire.Stop()
 	opened := pressMute(t, box, "off")
 	pcmu.wantSound(opened)
 	gate(box.Watch(), "open")
