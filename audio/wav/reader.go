@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 )
 
 var (
@@ -178,4 +179,17 @@ func ReadAll(r io.Reader, limit int) (pcm []int16, rate int, err error) {
 			return nil, 0, err
 		}
 	}
+}
+
+// ReadFile is ReadAll on the file at path, which its errors name.
+func ReadFile(path string, limit int) (pcm []int16, rate int, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer file.Close()
+	if pcm, rate, err = ReadAll(file, limit); err != nil {
+		return nil, 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return pcm, rate, nil
 }

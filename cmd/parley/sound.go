@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"os"
 	"sync/atomic"
 
 	"parley/audio"
@@ -85,7 +84,7 @@ func openCard(cfg config.Config, b board.Board, d *data, mic *microphone, log *s
 func fileCard(cfg config.Config, d *data, mic *microphone, log *slog.Logger, onState func(card.Status)) (soundCard, error) {
 	name, read := "a spoken sentence", spoken
 	if path := cfg.Card.Microphone; path != "" {
-		name, read = path, func() ([]int16, int, error) { return readWAV(path) }
+		name, read = path, func() ([]int16, int, error) { return wav.ReadFile(path, maxMicrophone) }
 	}
 	pcm, rate, err := read()
 	if err != nil {
@@ -99,18 +98,6 @@ func fileCard(cfg config.Config, d *data, mic *microphone, log *slog.Logger, onS
 		conf.Speaker = file
 	}
 	return card.NewFiles(conf)
-}
-
-func readWAV(path string) (pcm []int16, rate int, err error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer file.Close()
-	if pcm, rate, err = wav.ReadAll(file, maxMicrophone); err != nil {
-		return nil, 0, fmt.Errorf("%s: %w", path, err)
-	}
-	return pcm, rate, nil
 }
 
 // maxMicrophone bounds the file card's microphone: ten minutes at the highest rate, samples.

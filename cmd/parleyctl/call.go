@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"math"
 	"os"
+	"strings"
 	"time"
 
 	"parley/audio"
@@ -46,12 +46,18 @@ func cmdCall(ctx context.Context, args []string) error {
 		flags.Usage()
 		return errUsage
 	}
+	if strings.Trim(f.dtmf, "0123456789*#ABCDabcd") != "" || len(f.dtmf) > 32 {
+		return wrong("-dtmf %q: at most 32 keys, 0 to 9, *, # and A to D", f.dtmf)
+	}
 	p, err := newPhone(f.phoneFlags, 4)
 	if err != nil {
 		return err
 	}
 	defer p.close()
 	t := &talk{flags: f, phone: p}
+	if err := t.open(); err != nil {
+		return err
+	}
 	if len(words) == 1 {
 		if t.call, err = p.dial(words[0]); err != nil {
 			return err
@@ -70,10 +76,12 @@ type talk struct {
 	flags callFlags
 	phone *phone
 	call  *sip.Call
+	files *card.Files // what is said and heard
 	mixer *mixer.Mixer
 	end   <-chan time.Time
+	told  bool // its quality
 
-	stop func() // ends the sound; nil while there is none
+	stop func() // ends the sound
 }
 
 // tickPriority is that of the sound among real-time threads, where we may have one: below the box's, which may run beside us.
@@ -86,19 +94,14 @@ const (
 
 // run is the call's life, from the first event to the last.
 func (t *talk) run(ctx context.Context) error {
-	defer func() {
-		if t.stop != nil {
-			t.stop()
-		}
-	}()
-	var asked error
-	quit := ctx.Done()
+	defer func() { t.stop() }()
+	asked, quit := false, ctx.Done()
 	for {
 		select {
 		case h := <-t.phone.events:
 			over, err := t.event(h)
 			if over {
-				if asked != nil && errors.Is(asked, ctx.Err()) {
+				if asked {
 					return nil
 				}
 				return err
@@ -110,7 +113,7 @@ func (t *talk) run(ctx context.Context) error {
 		case <-t.end:
 			t.finish()
 		case <-quit:
-			quit, asked = nil, ctx.Err()
+			quit, asked = nil, true
 			if t.call == nil {
 				return nil
 			}
@@ -121,12 +124,20 @@ func (t *talk) run(ctx context.Context) error {
 
 // finish ends the call when its time is over: one that was only heard early is refused.
 func (t *talk) finish() {
-	quality(os.Stdout, t.call)
+	t.tell()
 	if t.flags.early {
 		t.call.Reject(486, "")
 		return
 	}
 	t.call.Hangup("")
+}
+
+// tell prints the quality, once.
+func (t *talk) tell() {
+	if !t.told && t.mixer != nil {
+		t.told = true
+		quality(os.Stdout, t.call)
+	}
 }
 
 // event acts on what happened, and tells whether the call is over and why it came to nothing.
@@ -159,6 +170,7 @@ func (t *talk) event(h happening) (over bool, err error) {
 }
 
 func (t *talk) over(e sip.Event) error {
+	t.tell()
 	if e.Code == 200 {
 		fmt.Fprintf(os.Stderr, "ended by the %s side\n", e.By)
 		return nil
@@ -171,7 +183,7 @@ func (t *talk) over(e sip.Event) error {
 
 // up starts the sound, and the clock of the call once it is answered.
 func (t *talk) up(kind sip.EventKind) error {
-	if t.stop == nil {
+	if t.mixer == nil {
 		if err := t.sound(); err != nil {
 			return err
 		}
@@ -187,29 +199,36 @@ func (t *talk) up(kind sip.EventKind) error {
 	return t.plug()
 }
 
-// sound makes a mixer of two: our files and the leg.
-func (t *talk) sound() error {
+// maxPlay bounds a WAV that is said: ten minutes at the highest rate, samples.
+const maxPlay = 600 * audio.SampleRate
+
+// open opens the files: what is wrong with them is to be known before anybody is called.
+func (t *talk) open() error {
 	conf := card.FilesConfig{Name: "files", Rate: audio.SampleRate, Volume: 100}
 	var err error
 	switch {
 	case t.flags.play != "":
-		if conf.Microphone, conf.Rate, err = readWAV(t.flags.play); err != nil {
+		if conf.Microphone, conf.Rate, err = wav.ReadFile(t.flags.play, maxPlay); err != nil {
 			return err
 		}
 	case t.flags.tone > 0:
 		conf.Microphone = sine(t.flags.tone, t.flags.level)
 	}
+	t.stop = func() {}
 	if t.flags.record != "" {
 		file, err := wav.Create(t.flags.record, audio.SampleRate)
 		if err != nil {
 			return err
 		}
-		conf.Speaker = file
+		conf.Speaker, t.stop = file, func() { file.Close() }
 	}
-	files, err := card.NewFiles(conf)
-	if err != nil {
-		return err
-	}
+	t.files, err = card.NewFiles(conf)
+	return err
+}
+
+// sound makes a mixer of two: our files and the leg.
+func (t *talk) sound() error {
+	files := t.files
 	t.mixer = mixer.New(mixer.Config{Drain: t.phone.poller, Codecs: t.phone.codecs, Priority: tickPriority})
 	if err := t.mixer.Add(mixer.Port{ID: cardPort, Source: files, Frames: files, Ungated: true}); err != nil {
 		return err
@@ -237,18 +256,6 @@ func (t *talk) plug() error {
 	}
 	t.mixer.SetHearing(mixer.Hearing{cardPort: {legPort}, legPort: {cardPort}})
 	return nil
-}
-
-func readWAV(path string) (pcm []int16, rate int, err error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer file.Close()
-	if pcm, rate, err = wav.ReadAll(file, 600*audio.SampleRate); err != nil {
-		return nil, 0, fmt.Errorf("%s: %w", path, err)
-	}
-	return pcm, rate, nil
 }
 
 // sine is a second of a tone, whose frequency is rounded to whole Hz so that it goes on without a seam.

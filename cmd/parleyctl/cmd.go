@@ -36,11 +36,13 @@ func cmdCommand(ctx context.Context, args []string) error {
 		case wire.VerbHangup:
 			command.Args.Call = words[1]
 		default:
-			return fmt.Errorf("%s takes no argument", words[0])
+			if command.Verb.Known() {
+				return wrong("%s takes no argument", words[0])
+			}
 		}
 	}
 	if !command.Verb.Known() {
-		return fmt.Errorf("there is no verb %q; there are %v", words[0], wire.Verbs())
+		return wrong("there is no verb %q; there are %v", words[0], wire.Verbs())
 	}
 	if *keyFile == "" {
 		*keyFile = filepath.Join(b.data, "box.key")
@@ -64,7 +66,7 @@ func cmdCommand(ctx context.Context, args []string) error {
 		case <-time.After(10 * time.Second):
 			return fmt.Errorf("no box was heard of at %s under /e/%s", b.url, b.eid)
 		case <-ctx.Done():
-			return ctx.Err()
+			return gaveUp(ctx, fmt.Sprintf("no box was heard of at %s under /e/%s", b.url, b.eid))
 		}
 		command.Exp = time.Now().Add(*patience + time.Second).Unix()
 		envelope, err := wire.SignCommand(command, key)
@@ -137,7 +139,15 @@ func outcome(ctx context.Context, answers <-chan wire.Answer) error {
 				return errNotDone
 			}
 		case <-ctx.Done():
-			return errors.New("the box did not answer in time")
+			return gaveUp(ctx, "the box did not answer in time")
 		}
 	}
+}
+
+// gaveUp is why nothing more is waited for: the time is over, or somebody has interrupted us.
+func gaveUp(ctx context.Context, late string) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return errors.New(late)
+	}
+	return errors.New("interrupted: what came of the command is not known")
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"parley/audio"
+	"parley/audio/wav"
 	"parley/sip"
 	"parley/sip/rtp"
 )
@@ -41,7 +42,7 @@ func cmdLoad(ctx context.Context, args []string) error {
 	}
 	n, err := strconv.Atoi(words[0])
 	if err != nil || n < 1 || n > 2000 {
-		return fmt.Errorf("N is 1 to 2000, not %q", words[0])
+		return wrong("N is 1 to 2000, not %q", words[0])
 	}
 	if f.codec == "" {
 		f.codec = "pcmu"
@@ -71,7 +72,7 @@ type load struct {
 func (l *load) encode() (speech, noise [][]byte, err error) {
 	pcm, rate := sine(440, -20), audio.SampleRate
 	if l.flags.play != "" {
-		if pcm, rate, err = readWAV(l.flags.play); err != nil {
+		if pcm, rate, err = wav.ReadFile(l.flags.play, maxPlay); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -148,7 +149,7 @@ func (l *load) connect(ctx context.Context, i, n int, target string) error {
 		}
 	})
 	if err == nil && !up {
-		err = ctx.Err()
+		err = errors.New("interrupted")
 	}
 	return err
 }

@@ -56,6 +56,12 @@ func dispatch(ctx context.Context, args []string) error {
 	return cmd(ctx, args[1:])
 }
 
+// wrong says what is wrong with the command line.
+func wrong(format string, args ...any) error {
+	fmt.Fprintf(os.Stderr, "parleyctl: "+format+"\n", args...)
+	return errUsage
+}
+
 // arguments parses flags that may stand before and after the arguments, of which there must be least to most.
 func arguments(flags *flag.FlagSet, args []string, line string, least, most int) ([]string, error) {
 	flags.Usage = func() {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,7 +79,7 @@ func codecsByName(name string) ([]audio.Codec, error) {
 			return []audio.Codec{c}, nil
 		}
 	}
-	return nil, fmt.Errorf("there is no codec %q; there are opus, g722, pcmu, pcma", name)
+	return nil, wrong("there is no codec %q; there are opus, g722, pcmu, pcma", name)
 }
 
 // newPhone makes a telephone that takes calls at once and listens.
@@ -91,11 +91,17 @@ func newPhone(flags phoneFlags, calls int) (*phone, error) {
 	}
 	bind, err := netip.ParseAddr(flags.bind)
 	if err != nil {
-		return nil, fmt.Errorf("-bind: %w", err)
+		return nil, wrong("-bind: %v", err)
 	}
 	policy, ok := map[string]sip.SRTPPolicy{"disable": sip.SRTPDisable, "allow": sip.SRTPAllow, "require": sip.SRTPRequire}[flags.srtp]
 	if !ok {
-		return nil, fmt.Errorf("-srtp %q: it is disable, allow or require", flags.srtp)
+		return nil, wrong("-srtp %q: it is disable, allow or require", flags.srtp)
+	}
+	if !slices.Contains([]string{"udp", "tcp", "tls"}, flags.transport) {
+		return nil, wrong("-transport %q: it is udp, tcp or tls", flags.transport)
+	}
+	if flags.user != "" && flags.passwordFile == "" {
+		return nil, wrong("-user needs -password-file")
 	}
 	if p.poller, err = rtp.NewPoller(); err != nil {
 		return nil, err
@@ -171,9 +177,6 @@ func (p *phone) dial(target string) (*sip.Call, error) {
 	}
 	if p.flags.user != "" {
 		d.Auth.User = p.flags.user
-		if p.flags.passwordFile == "" {
-			return nil, errors.New("-user needs -password-file")
-		}
 		secret, err := readSecret(p.flags.passwordFile)
 		if err != nil {
 			return nil, err
