@@ -239,16 +239,32 @@ func (s *siege) answer(verb wire.Verb, what string, ok func(status, reason, deta
 	})
 }
 
-// retained: a command that waits at the broker is for nobody, however well it is signed.
+// retained: a command that waits at the broker for a box to come is for nobody, however well it is signed.
 func (s *siege) retained(t *testing.T) {
-	names, raw := s.signed(t, wire.VerbMute, "kept")
-	s.publish(t, names.Cmd(wire.VerbMute), raw, "-r")
+	broker := phonetest.StartMosquitto(t, phonetest.MosquittoConfig{})
+	box := boxtest.New(t, boxtest.Config{Settings: boxtest.Settings{"mqtt": boxtest.Settings{"broker": broker.URL()}}})
+	if _, err := wire.CreateKey(filepath.Join(box.Data, "box.key")); err != nil {
+		t.Fatal(err)
+	}
+	other := &siege{box: box, watch: boxtest.NewWatch(t, broker.URL(), box.EID)}
+	names, raw := other.signed(t, wire.VerbMute, "kept")
+	broker.Publish("", names.Cmd(wire.VerbMute), string(raw), "-q", "1", "-r")
+	box.Begin()
+	box.WaitLine("parley is ready", time.Minute)
+	other.watch.Wait("/box/"+box.Name+"/state", "ready", 30*time.Second, func(p map[string]any) bool { return p["state"] == "ready" })
 	// What comes after it has been answered, so it has been looked at too.
-	names, raw = s.signed(t, wire.VerbUnmute, "after")
-	s.publish(t, names.Cmd(wire.VerbUnmute), raw)
-	s.answer(wire.VerbUnmute, "an answer to the next command", func(status, _, _ string) bool { return status == "done" })
-	s.publish(t, names.Cmd(wire.VerbMute), nil, "-r") // takes it out of the broker
-	s.muted(t)
+	names, raw = other.signed(t, wire.VerbUnmute, "after")
+	broker.Publish("", names.Cmd(wire.VerbUnmute), string(raw), "-q", "1")
+	other.answer(wire.VerbUnmute, "an answer to the next command", func(status, _, _ string) bool { return status == "done" })
+	if list := other.watch.Messages("/res/" + string(wire.VerbMute)); len(list) > 0 {
+		t.Errorf("it was answered: %s", list[0].Payload)
+	}
+	for _, m := range other.watch.Messages("/mute") {
+		if strings.Contains(string(m.Payload), wire.Closed) {
+			t.Errorf("the place was muted: %s", m.Payload)
+		}
+	}
+	box.StopCleanly()
 }
 
 func (s *siege) unsigned(t *testing.T) {
