@@ -96,16 +96,3 @@ func bend(v int32) int16 {
 	}
 	return int16(v)
 }
-
-// Ramp multiplies pcm, in place, by a gain that goes in a straight line from gain from (before the first sample) to gain to (at the
-// last). Gains above 1 stop at full scale.
-func Ramp(pcm []int16, from, to float32) {
-	if from == 1 && to == 1 || len(pcm) == 0 {
-		return
-	}
-	step := (to - from) / float32(len(pcm))
-	for i, s := range pcm {
-		v := float32(s) * (from + step*float32(i+1))
-		pcm[i] = int16(max(math.MinInt16, min(math.MaxInt16, v)))
-	}
-}

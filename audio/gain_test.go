@@ -144,31 +144,6 @@ func TestLimiterAllocatesNothing(t *testing.T) {
 	}
 }
 
-func TestRamp(t *testing.T) {
-	pcm := constant(4, 1000)
-	Ramp(pcm, 0, 1)
-	for i, want := range []int16{250, 500, 750, 1000} {
-		if pcm[i] != want {
-			t.Errorf("sample %d is %d, want %d", i, pcm[i], want)
-		}
-	}
-	pcm = constant(4, math.MinInt16)
-	Ramp(pcm, 2, 2)
-	if pcm[3] != math.MinInt16 {
-		t.Errorf("gain 2 of full scale is %d", pcm[3])
-	}
-	pcm = constant(4, 123)
-	Ramp(pcm, 1, 1)
-	Ramp(nil, 0, 1)
-	if pcm[0] != 123 {
-		t.Error("gain 1 changed something")
-	}
-	Ramp(pcm, 1, 0)
-	if pcm[3] != 0 {
-		t.Error("a ramp to 0 does not end there")
-	}
-}
-
 func BenchmarkLimiter(b *testing.B) {
 	for name, peak := range map[string]float64{"below": 20000, "above": 60000} {
 		b.Run(name, func(b *testing.B) {

@@ -99,9 +99,6 @@ func (b Box) Cmds() string { return b.topic("cmd/+") }
 // Res is where the answer to a command comes, not retained: Answer.
 func (b Box) Res(v Verb) string { return b.topic("res/" + string(v)) }
 
-// Ress matches every Res topic of the box.
-func (b Box) Ress() string { return b.topic("res/+") }
-
 // Keys tells key presses, not retained: KeyPress.
 func (b Box) Keys() string { return b.topic("keys") }
 
@@ -153,14 +150,6 @@ func (c Conf) Notice() string { return "/e/" + c.eid + "/conf/" + c.name + "/not
 
 // State is retained, and emptied at the conference's end: Snapshot.
 func (c Conf) State() string { return "/e/" + c.eid + "/conf/" + c.name + "/state" }
-
-// Confs matches the topics of every conference of an enterprise. The error wraps ErrBadName.
-func Confs(eid string) (string, error) {
-	if err := CheckEID(eid); err != nil {
-		return "", err
-	}
-	return "/e/" + eid + "/conf/+/+", nil
-}
 
 // Kind says what a topic is about.
 type Kind string

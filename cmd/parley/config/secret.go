@@ -11,9 +11,6 @@ const redacted = "(secret)"
 // Secret is a text that no log, dump or answer shows: every way of printing it gives "(secret)", or nothing when unset.
 type Secret struct{ text string }
 
-// NewSecret wraps text.
-func NewSecret(text string) Secret { return Secret{text} }
-
 // Reveal gives the text to whoever must prove knowledge of it.
 func (s Secret) Reveal() string { return s.text }
 
