@@ -242,9 +242,8 @@ func (b *box) listenKeys(ctx context.Context) error {
 
 // stop ends every part in the opposite order of its start; the data folder learns last that all went well.
 func (b *box) stop() {
-	open := !b.mic.Closed()
 	b.life.stop()
-	b.ended(open)
+	b.ended(!b.mic.Closed()) // now that no key can move it any more
 }
 
 // ended marks that the box ended in order, with its gate open or closed.

@@ -25,10 +25,11 @@ func matching(pattern, remedy string) func(string) string {
 
 func either(a, b func(string) string) func(string) string {
 	return func(s string) string {
-		if a(s) == "" {
+		first, second := a(s), b(s)
+		if first == "" || second == "" {
 			return ""
 		}
-		return b(s)
+		return first + "; or " + second
 	}
 }
 
