@@ -12,6 +12,7 @@ import (
 
 	"parley/audio/card"
 	"parley/mqtt/wire"
+	"parley/sip/guard"
 	"parley/sip/rtp"
 	"parley/web"
 )
@@ -108,6 +109,9 @@ func (b *box) metrics() *metrics.Set {
 	gauge("mixer_skipped_ticks_total", func() float64 { return float64(b.mixer.Stats().Skipped) })
 	gauge("mixer_worst_lateness_seconds", func() float64 { return b.mixer.Stats().Worst.Seconds() })
 	gauge("goroutines", func() float64 { return float64(runtime.NumGoroutine()) })
+	b.guard.Each(func(r guard.Reason, _ uint64) {
+		gauge(fmt.Sprintf("sip_refused_total{reason=%q}", r), func() float64 { return float64(b.guard.Get(r)) })
+	})
 	for name, count := range rtpCounts {
 		gauge("rtp_"+name+"_total", func() float64 { return float64(count(b.totals())) })
 	}

@@ -44,7 +44,7 @@ func (b *box) makeSIP() error {
 			config.SRTPDisable: sip.SRTPDisable, config.SRTPAllow: sip.SRTPAllow, config.SRTPRequire: sip.SRTPRequire,
 		}[b.cfg.SIP.SRTP],
 		MaxCalls: (b.cfg.RTP.Last - b.cfg.RTP.First + 1) / 2, SessionExpires: b.cfg.SIP.SessionExpires,
-		Handler: b.house, UserAgent: "Parley", Log: b.log,
+		Guard: &b.guard, Handler: b.house, UserAgent: "Parley", Log: b.log,
 		Timers: sip.Timers{MediaAlert: b.cfg.RTP.AlertAfter, MediaEnd: b.cfg.RTP.HangupAfter},
 	}
 	if b.cfg.SIP.AllowRefer {
