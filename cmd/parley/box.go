@@ -16,6 +16,7 @@ import (
 	"parley/mqtt/broker"
 	"parley/mqtt/wire"
 	"parley/sip"
+	"parley/sip/guard"
 	"parley/sip/rtp"
 	"parley/web"
 )
@@ -42,6 +43,7 @@ type box struct {
 	mixer   *mixer.Mixer
 	house   *house
 	agent   *sip.Agent
+	guard   guard.Counters // what never reached the agent
 	focus   *focus
 	broker  *broker.Broker // nil: the broker is elsewhere
 	client  *mqtt.Client
