@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -85,8 +86,9 @@ func codeOf(err error) int {
 	return 404
 }
 
+// memberOf is how a call stands in the roster: by the name that it proved, where it proved one, else by what it says.
 func memberOf(c *sip.Call, s conference.State) conference.Member {
-	return conference.Member{Number: c.From(), Name: c.Name(), State: s}
+	return conference.Member{Number: cmp.Or(c.Info().User, c.From()), Name: c.Name(), State: s}
 }
 
 // peer is the number at the far end of a call.

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -144,7 +145,7 @@ func TestEverythingSet(t *testing.T) {
 	if c.Place.Number != "200" || c.Place.Name != "Großer Saal" || c.Place.AutoAnswer != AnswerMuted || c.Place.NoAnswer != time.Minute || c.Place.JoinAtStart {
 		t.Errorf("place %+v", c.Place)
 	}
-	want := Listen{true, []string{"10.0.0.1:5060", "[fd00::1]:5060"}, []string{"0.0.0.0:5060"}, []string{"0.0.0.0:5061"}, "::"}
+	want := Listen{true, []string{"10.0.0.1:5060", "[fd00::1]:5060"}, []string{net.JoinHostPort(everywhere(), "5060")}, []string{net.JoinHostPort(everywhere(), "5061")}, everywhere()}
 	if !reflect.DeepEqual(c.Listen, want) {
 		t.Errorf("listen %+v", c.Listen)
 	}

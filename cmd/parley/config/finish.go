@@ -40,14 +40,14 @@ func (r *reader) lan(l *Listen) {
 		for i, a := range *x.list {
 			if l.LAN && !r.given(x.key) {
 				_, port, _ := net.SplitHostPort(a)
-				(*x.list)[i] = net.JoinHostPort("0.0.0.0", port)
+				(*x.list)[i] = net.JoinHostPort(everywhere(), port)
 			} else if !l.LAN && !loopback(a) {
 				r.wrong(r.seen[x.key], x.key, quote(a)+" is beyond loopback", "set listen.lan: true as well, or use 127.0.0.1")
 			}
 		}
 	}
 	if l.LAN && !r.given("listen.rtp") {
-		l.RTP = "::"
+		l.RTP = everywhere()
 	} else if !l.LAN && !loopback(l.RTP) {
 		r.wrong(r.seen["listen.rtp"], "listen.rtp", quote(l.RTP)+" is beyond loopback", "set listen.lan: true as well, or use 127.0.0.1")
 	}

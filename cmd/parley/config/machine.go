@@ -52,3 +52,12 @@ func dataFolder(env func(string) string) string {
 	}
 	return "data"
 }
+
+// everywhere is the address that stands for all of the machine's: IPv4 ones are in :: too, but a kernel without IPv6 does
+// not know it.
+func everywhere() string {
+	if _, err := os.Stat("/proc/net/if_inet6"); err != nil {
+		return "0.0.0.0"
+	}
+	return "::"
+}
