@@ -52,9 +52,9 @@ func BenchmarkLoad(b *testing.B) {
 			b.ResetTimer()
 			for range b.N * rounds {
 				before := box.Metric("parley_mixer_late_ticks_total")
-				us := loaded(b, load(box.SIP), box.PID(), c.legs)
+				us := loaded(b, load(box.SIP), box.PID(), c.legs, func() { heardToo(b, box.SIP, c.codec) })
 				late = append(late, box.Metric("parley_mixer_late_ticks_total")-before)
-				them := loaded(b, load(janus.Addr()), janus.PID(), c.legs)
+				them := loaded(b, load(janus.Addr()), janus.PID(), c.legs, func() { heardToo(b, janus.Addr(), c.codec) })
 				ours, theirs, ratios = append(ours, us), append(theirs, them), append(ratios, us/them)
 			}
 			b.Logf("CPU µs per leg and 20 ms: box %.1f, janus %.1f; ratios %.3f; late ticks in a round of some 20 s %.0f", ours, theirs, ratios, late)
@@ -84,18 +84,33 @@ func startHall(b *testing.B, settings boxtest.Settings) *boxtest.Box {
 }
 
 // loaded waits until the calls of load are up, and returns the CPU time of process pid in the window after that, in µs per leg
-// and 20 ms. It makes sure that sound goes both ways.
-func loaded(b *testing.B, load *phonetest.Process, pid, legs int) float64 {
+// and 20 ms. It makes sure that packets go both ways, and calls then while they still do.
+func loaded(b *testing.B, load *phonetest.Process, pid, legs int, then func()) float64 {
 	b.Helper()
 	load.WaitLine(fmt.Sprintf("%d calls are up", legs), time.Minute)
 	time.Sleep(settle)
 	used := usage(b, pid, window) / float64(legs)
+	then()
 	load.Stop()
 	sent, received := traffic(b, load)
 	if sent < legs*int((settle+window)/(20*time.Millisecond))*9/10 || received < sent*9/10 {
 		b.Fatalf("the load was none: %d packets sent, %d received; it said:\n%s", sent, received, load.Tail(5))
 	}
 	return used
+}
+
+// heardToo makes sure that one more caller hears the talkers.
+func heardToo(b *testing.B, to, codec string) {
+	b.Helper()
+	dir := b.TempDir()
+	heard := filepath.Join(dir, "heard.wav")
+	call := phonetest.Start(b, dir, boxtest.Program(b, "parleyctl"), "call", "1000", "-box", to, "-codec", codec, "-record", heard, "-for", "3s")
+	if code := call.Wait(30 * time.Second); code != 0 {
+		b.Fatalf("one more call ended with %d: %s", code, call.Tail(5))
+	}
+	if level := phonetest.ReadWAV(b, heard).RMS(); level < -40 {
+		b.Fatalf("four talk, and one more caller hears %.0f dBFS", level)
+	}
 }
 
 var trafficLine = regexp.MustCompile(`(\d+) packets sent, (\d+) received`)
