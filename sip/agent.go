@@ -319,18 +319,24 @@ func (a *Agent) Calls() int {
 
 // goDo runs f in a goroutine that Run waits for. It reports false, and does nothing, once Run has begun to wait.
 func (a *Agent) goDo(f func()) bool {
-	a.mu.Lock()
-	if a.closed {
-		a.mu.Unlock()
+	if !a.begin() {
 		return false
 	}
-	a.wg.Add(1)
-	a.mu.Unlock()
 	go func() {
 		defer a.wg.Done()
 		f()
 	}()
 	return true
+}
+
+// begin counts something that Run waits for at its end, and that calls wg.Done; false when it is too late for it.
+func (a *Agent) begin() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.closed {
+		a.wg.Add(1)
+	}
+	return !a.closed
 }
 
 // seconds turns a number in a header into time.

@@ -105,6 +105,11 @@ func (a *Agent) onRequest(req *gosip.Request, tx *gosip.ServerTx) {
 		tx.Terminate() // an ACK for 200 has no transaction; arrived has passed it on
 		return
 	}
+	if !a.begin() { // an answer after the sockets are closed would make sipgo open another
+		tx.Terminate()
+		return
+	}
+	defer a.wg.Done()
 	a.mu.Lock()
 	in := a.tickets[req]
 	delete(a.tickets, req)

@@ -157,7 +157,10 @@ func (inv *invite) repeated(res *gosip.Response) {
 	inv.mu.Unlock()
 	switch {
 	case ack != nil:
-		inv.agent.tp.WriteMsg(ack.Clone()) // sipgo writes into what it sends, and repetitions come on goroutines of their own
+		if inv.agent.begin() {
+			inv.agent.tp.WriteMsg(ack.Clone()) // sipgo writes into what it sends, and repetitions come on goroutines of their own
+			inv.agent.wg.Done()
+		}
 	case !own && forks < maxForks:
 		inv.refuse(res)
 	}
