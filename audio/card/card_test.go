@@ -228,9 +228,6 @@ func TestGateClosed(t *testing.T) {
 
 // Neither side of the ring allocates, in the mixer or in the callback.
 func TestNoAllocation(t *testing.T) {
-	if slow {
-		t.Skip("the race detector allocates")
-	}
 	d := newDesk(t, card.Config{Duck: &card.DuckConfig{}})
 	d.driver.Microphone = loud
 	loud(d.out[:], 0)
