@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -308,12 +309,46 @@ func (s *siege) malformed(t *testing.T) {
 	s.muted(t)
 }
 
+// withCards is a command line that runs program on a machine whose kernel lists two sound cards: in a mount namespace of its own, with
+// the real /proc under another name and one made of links over it.
+func withCards(t *testing.T, program string) []string {
+	dir := t.TempDir()
+	files := map[string]string{
+		"cards": " 0 [Loopback       ]: Loopback - Loopback\n                      Loopback 1\n" +
+			" 1 [Device         ]: USB-Audio - USB PnP Sound Device\n                      C-Media USB PnP Sound Device at usb-1, full speed\n",
+		"pcm": "00-00: Loopback PCM : Loopback PCM : playback 8 : capture 8\n01-00: USB Audio : USB Audio : playback 1 : capture 1\n",
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	real := t.TempDir()
+	script := `set -e
+mount --rbind /proc "$1"
+mount -t tmpfs none /proc
+for f in "$1"/*; do ln -s "$f" /proc/; done
+mkdir /proc/asound
+cp "$0"/* /proc/asound/
+shift
+exec "$@"`
+	return []string{"unshare", "-m", "sh", "-c", script, dir, real, program}
+}
+
 // card: another box with a card that does not exist says so, names those that there are, and runs all the same (X-2).
 func (s *siege) card(t *testing.T) {
-	box := boxtest.Start(t, boxtest.Config{Settings: boxtest.Settings{"card": boxtest.Settings{"device": "hw:99", "microphone": nil}}})
+	cfg := boxtest.Config{Settings: boxtest.Settings{"card": boxtest.Settings{"device": "hw:99", "microphone": nil}}}
+	want := []string{"this machine has no sound card"}
+	if os.Geteuid() == 0 {
+		cfg.Program = withCards(t, boxtest.Program(t, "parley"))
+		want = []string{"there are:", "plughw:CARD=Loopback,DEV=0", "plughw:CARD=Device,DEV=0", "USB PnP Sound Device"}
+	}
+	box := boxtest.Start(t, cfg)
 	line := box.WaitLine("no such sound card: hw:99", 20*time.Second)
-	if !strings.Contains(line, "there are:") && !strings.Contains(line, "this machine has no sound card") {
-		t.Errorf("it does not say which cards there are: %s", line)
+	for _, part := range want {
+		if !strings.Contains(line, part) {
+			t.Errorf("it does not say %q: %s", part, line)
+		}
 	}
 	box.StopCleanly()
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -310,6 +311,16 @@ func (b *Baresip) Expect(event string, timeout time.Duration) BaresipEvent {
 	}
 	b.next = at + 1
 	return b.events[at]
+}
+
+// Soon tells whether an event of a type comes in time, or has come since the last one expected; a later Expect still sees those
+// around it.
+func (b *Baresip) Soon(event string, timeout time.Duration) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.await(timeout, func() bool {
+		return slices.ContainsFunc(b.events[b.next:], func(e BaresipEvent) bool { return e.Type == event })
+	})
 }
 
 // Events returns all events so far.

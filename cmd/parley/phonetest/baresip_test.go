@@ -90,13 +90,21 @@ func TestBaresipKeysHoldAndRefusal(t *testing.T) {
 		t.Errorf("a refused call has no reason: %+v", e)
 	}
 
-	a.Dial(b.URI())
-	b.Expect("CALL_INCOMING", 5*time.Second)
-	a.Expect("CALL_RINGING", 5*time.Second)
-	b.Answer()
-	a.Expect("CALL_ESTABLISHED", 5*time.Second)
-	b.Expect("CALL_ESTABLISHED", 5*time.Second)
-	a.Expect("CALL_RTPESTAB", 5*time.Second)
+	// Now and then a baresip starts a call without starting its microphone, and then sends no digits either: it dials again.
+	sounds := func() bool {
+		a.Dial(b.URI())
+		b.Expect("CALL_INCOMING", 5*time.Second)
+		a.Expect("CALL_RINGING", 5*time.Second)
+		b.Answer()
+		return a.Soon("CALL_RTPESTAB", 5*time.Second) && b.Soon("CALL_RTPESTAB", 5*time.Second)
+	}
+	for tries := 1; !sounds(); tries++ {
+		if tries == 3 {
+			t.Fatal("three calls, and none with sound both ways")
+		}
+		a.Hangup()
+		b.Expect("CALL_CLOSED", 5*time.Second)
+	}
 	for _, digit := range "59#" {
 		a.Digits(string(digit))
 		if e := b.Expect("CALL_DTMF_START", 5*time.Second); e.Param != string(digit) {
