@@ -30,8 +30,9 @@ var (
 // State is where a member's call stands, in the words of RFC 4575, section 5.6.2.
 type State string
 
-// The states of a member. Disconnected members leave the roster.
+// The states of a member. Who came by himself leaves the roster when disconnected; who was invited stays in it, with Why.
 const (
+	Pending      State = "pending" // invited, and not called yet
 	DialingOut   State = "dialing-out"
 	Alerting     State = "alerting"
 	Connected    State = "connected"
@@ -58,7 +59,28 @@ type Member struct {
 	Mute   Reasons   // heard only while it is empty
 	Deaf   Reasons   // hears only while it is empty
 	Talks  bool      // is contributing sound
+
+	Role     MemberRole
+	Room     string        // Hall, Lobby, or a private one
+	Invited  bool          // stands in the roster whether the call is up or not
+	Floor    Floor         // of a queued conference
+	FloorAt  time.Time     // since when it is so
+	Spoken   time.Duration // in this conference, until the last Rest
+	SpokeAt  time.Time     // since when the member talks
+	Why      string        // Disconnected: why
+	Asked    string        // the member whose wish for a private room waits for this one's answer
+	AskUntil time.Time
 }
+
+// Floor is whether a member of a queued conference may speak.
+type Floor string
+
+// The ways to stand to the floor.
+const (
+	FloorNone  Floor = ""
+	FloorQueue Floor = "queued"
+	FloorHeld  Floor = "granted"
+)
 
 // Heard tells whether the member's sound is to reach anybody.
 func (m *Member) Heard() bool { return m.State == Connected && len(m.Mute) == 0 }
@@ -74,29 +96,25 @@ func (m *Member) clone() Member {
 
 // Conference is one conference with its roster. The zero value is not ready; use New. It belongs to one goroutine.
 type Conference struct {
-	number, uid, theme string
-	max                int
-	seq                uint64
-	members            []*Member // in the order of their coming
+	rules   Rules
+	seq     uint64
+	members []*Member // in the order of their coming
 }
 
-// New makes an empty conference. number is what is dialled, uid is never used again, theme may be empty, and max is how
-// many members it takes (0: no limit).
-func New(number, uid, theme string, max int) *Conference {
-	return &Conference{number: number, uid: uid, theme: theme, max: max}
-}
+// New makes an empty conference.
+func New(r Rules) *Conference { return &Conference{rules: r} }
 
 // Number is what is dialled to get in.
-func (c *Conference) Number() string { return c.number }
+func (c *Conference) Number() string { return c.rules.Number }
 
 // UID names this conference and no other, ever.
-func (c *Conference) UID() string { return c.uid }
+func (c *Conference) UID() string { return c.rules.UID }
 
 // Seq is the sequence number of the last event; 0 before the first.
 func (c *Conference) Seq() uint64 { return c.seq }
 
 // Full tells whether another member would be refused.
-func (c *Conference) Full() bool { return c.max > 0 && len(c.members) >= c.max }
+func (c *Conference) Full() bool { return c.rules.Max > 0 && len(c.members) >= c.rules.Max }
 
 // Member returns a copy of the member with that id.
 func (c *Conference) Member(id string) (Member, bool) {
@@ -107,16 +125,59 @@ func (c *Conference) Member(id string) (Member, bool) {
 }
 
 // Snapshot is the whole of a conference at one sequence number, for whoever comes late or missed an event.
+// It is all there is: Restore makes the conference of it again.
 type Snapshot struct {
-	Number, UID, Theme string
-	Max                int
-	Seq                uint64
-	Members            []Member
+	Rules
+	Phase     Phase
+	Seq       uint64
+	Members   []Member
+	Queue     []string // ids, the next one first; a pinned one stands first
+	Pinned    string   // who stands first by the host's wish; empty: nobody
+	Kept      []Kept   // floors of members who have dropped off
+	Rooms     []Room   // private ones, in the order of their making
+	Barred    []string // numbers that were kicked out, and not invited again
+	House     bool     // the microphones of the house are closed
+	Locked    bool
+	Recording Recording
+	Mode      Mode
+	Messages  bool // are closed
+	Warned    bool // of the end
 }
+
+// Kept is a place on the floor that waits for a member who has dropped off.
+type Kept struct {
+	Number string
+	Name   string
+	Until  time.Time
+}
+
+// Room is a private part of a conference.
+type Room struct {
+	ID         string
+	By         string // the member who made it, or the name of who did
+	Unrecorded bool   // it is not to be recorded
+}
+
+// Recording is how the tape runs.
+type Recording struct {
+	On     bool
+	Paused bool
+	Since  time.Time
+	By     string
+}
+
+// Mode is in what the conference takes place.
+type Mode string
+
+// The modes.
+const (
+	ByVoice    Mode = "voice"
+	ByMessages Mode = "messages"
+)
 
 // Snapshot copies the conference as it is.
 func (c *Conference) Snapshot() Snapshot {
-	s := Snapshot{Number: c.number, UID: c.uid, Theme: c.theme, Max: c.max, Seq: c.seq}
+	s := Snapshot{Rules: c.rules, Seq: c.seq}
 	for _, m := range c.members {
 		s.Members = append(s.Members, m.clone())
 	}
@@ -163,7 +224,7 @@ func (c *Conference) find(id string) *Member {
 func (c *Conference) event(now time.Time, what What, m *Member, cmd Command) Event {
 	c.seq++
 	return Event{
-		Seq: c.seq, At: now, Conference: c.number, UID: c.uid,
+		Seq: c.seq, At: now, Conference: c.rules.Number, UID: c.rules.UID,
 		What: what, Member: m.clone(), Reason: cmd.Reason, By: cmd.By, Why: cmd.Why,
 	}
 }

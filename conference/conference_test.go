@@ -14,7 +14,7 @@ var t0 = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func hall(t *testing.T, ids ...string) *Conference {
 	t.Helper()
-	c := New("1000", "u1", "", 0)
+	c := New(Rules{Number: "1000", UID: "u1", Max: 0})
 	for _, id := range ids {
 		apply(t, c, Command{Do: Add, Member: Member{ID: id, State: Connected}})
 	}
@@ -100,7 +100,7 @@ func TestRemoteUnmuteOfTheKeysMuteIsRefusedAndTold(t *testing.T) {
 }
 
 func TestFullConferenceTakesNobody(t *testing.T) {
-	c := New("1000", "u1", "", 1)
+	c := New(Rules{Number: "1000", UID: "u1", Max: 1})
 	apply(t, c, Command{Do: Add, Member: Member{ID: "a", State: Connected}})
 	if _, err := c.Apply(t0, Command{Do: Add, Member: Member{ID: "b", State: Connected}}); !errors.Is(err, ErrFull) {
 		t.Fatalf("error %v, want ErrFull", err)
@@ -123,7 +123,7 @@ func TestASnapshotIsACopy(t *testing.T) {
 // no muted, held or absent member is heard.
 func TestAnySequence(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		c := New("1000", "u1", "", 4)
+		c := New(Rules{Number: "1000", UID: "u1", Max: 4})
 		var seq uint64
 		dos := []Do{Add, Move, Remove, Mute, Unmute, Deafen, Hear, Talk, Rest, "nonsense"}
 		for range rapid.IntRange(0, 60).Draw(t, "n") {

@@ -34,8 +34,9 @@ const (
 
 // Actor is who asks, and as what.
 type Actor struct {
-	Role Role
-	Name string // a number, a key id; may be empty
+	Role   Role
+	Name   string // a number, a key id; may be empty
+	Member string // the id of the member who asks; empty: nobody in the roster
 }
 
 // owners holds who may set and clear each reason.

@@ -135,7 +135,11 @@ func (h *house) ask(f func()) bool {
 func (h *house) open(number, name string, max int, standing bool) *room {
 	h.counter++
 	uid := fmt.Sprintf("%s-%d-%d", h.cfg.Box, h.session, h.counter)
-	r := &room{Conference: conference.New(number, uid, name, max), standing: standing}
+	rules := conference.Rules{Number: number, UID: uid, Theme: name, Max: max, Kind: conference.Pair}
+	if standing {
+		rules.Kind = conference.Standing
+	}
+	r := &room{Conference: conference.New(rules), standing: standing}
 	h.rooms = append(h.rooms, r)
 	return r
 }

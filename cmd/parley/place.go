@@ -110,7 +110,7 @@ func (p *place) tellMute(r conference.Reason, by conference.Actor, on bool) erro
 		p.house.hear()
 		return err
 	}
-	alone := conference.New("", "", "", 0)
+	alone := conference.New(conference.Rules{})
 	if _, err := alone.Apply(p.house.now(), conference.Command{Do: conference.Add, Member: p.member()}); err != nil {
 		return err
 	}

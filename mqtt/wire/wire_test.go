@@ -207,7 +207,7 @@ func TestSupersedes(t *testing.T) {
 // What conference tells comes through whole, and texts that a caller chose cannot do harm.
 func TestConferenceOnTheWire(t *testing.T) {
 	now := time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)
-	c := conference.New("1000", "c-1", "standing", 30)
+	c := conference.New(conference.Rules{Number: "1000", UID: "c-1", Theme: "standing", Max: 30})
 	var notices []Notice
 	for _, cmd := range []conference.Command{
 		{Do: conference.Add, Member: conference.Member{ID: "place", Place: true, State: conference.Connected}},
