@@ -224,7 +224,7 @@ func (b *box) start(ctx context.Context) error {
 // welcome tells what the box is and how it stands, and joins if it is to join at once.
 func (b *box) welcome() {
 	b.tellInfo()
-	for _, r := range b.house.rooms {
+	for _, r := range b.house.meetings {
 		b.topics.opened(r)
 		b.focus.opened(r)
 	}

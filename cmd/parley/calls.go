@@ -32,7 +32,7 @@ func (h *house) incoming(c *sip.Call) {
 }
 
 // admit answers a call into a conference.
-func (h *house) admit(r *room, l *leg) {
+func (h *house) admit(r *meeting, l *leg) {
 	if err := h.enter(r, l, memberOf(l.call, conference.Alerting)); err != nil {
 		l.call.Reject(486, "Conference is full")
 		return
@@ -59,7 +59,7 @@ func (h *house) connect(from *leg) {
 }
 
 // dial calls a number and has it in the roster of r while it rings.
-func (h *house) dial(r *room, d sip.Dial) (*leg, error) {
+func (h *house) dial(r *meeting, d sip.Dial) (*leg, error) {
 	c, err := h.phone.Dial(d)
 	if err != nil {
 		return nil, err
@@ -125,8 +125,8 @@ var callEvents = map[sip.EventKind]func(*house, *leg, sip.Event){
 }
 
 func (h *house) move(l *leg, s conference.State) {
-	if l.room != nil {
-		h.do(l.room, conference.Command{Do: conference.Move, ID: l.id, State: s})
+	if l.meeting != nil {
+		h.do(l.meeting, conference.Command{Do: conference.Move, ID: l.id, State: s})
 		h.hear()
 	}
 }
@@ -153,10 +153,10 @@ func (h *house) earlyMedia(l *leg, e sip.Event) {
 // nothing. Which key it was is not logged: it may be part of a password.
 func (h *house) digit(l *leg, e sip.Event) {
 	h.log.Info("key pressed", "member", l.id, "number", peer(l.call))
-	if l.room == nil || l.room.standing || len(l.room.legs) != 2 {
+	if l.meeting == nil || l.meeting.standing || len(l.meeting.legs) != 2 {
 		return
 	}
-	for _, o := range l.room.legs {
+	for _, o := range l.meeting.legs {
 		if o != l && o.call != nil {
 			o.call.SendDTMF(string(e.Digit), max(e.Duration, digitLength))
 		}
@@ -172,7 +172,7 @@ func (h *house) silent(l *leg, on bool) {
 }
 
 func (h *house) answered(l *leg, e sip.Event) {
-	if l.room == nil { // whoever it was for has gone meanwhile
+	if l.meeting == nil { // whoever it was for has gone meanwhile
 		l.call.Hangup("nobody waits")
 		return
 	}
@@ -197,7 +197,7 @@ func (l *leg) settle(e sip.Event) {
 // referred dials whom a member asked to have added, and tells the member how that comes out. The agent asked us before
 // whether it may.
 func (h *house) referred(l *leg, e sip.Event) {
-	if l.room == nil {
+	if l.meeting == nil {
 		e.Refer.Progress(480, "")
 		return
 	}
@@ -205,7 +205,7 @@ func (h *house) referred(l *leg, e sip.Event) {
 		e.Refer.Progress(403, "")
 		return
 	}
-	added, err := h.dial(l.room, sip.Dial{To: e.Refer.Number, From: h.cfg.Place.Number})
+	added, err := h.dial(l.meeting, sip.Dial{To: e.Refer.Number, From: h.cfg.Place.Number})
 	if err != nil {
 		h.log.Info("could not add whom a caller asked for", "by", l.id, "error", err)
 		e.Refer.Progress(codeOf(err), "")

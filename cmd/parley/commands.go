@@ -65,14 +65,14 @@ var orders = map[wire.Verb]func(*house, wire.Verdict, settle){
 	wire.VerbMute:   orderMute(true),
 	wire.VerbUnmute: orderMute(false),
 	wire.VerbJoin: func(h *house, _ wire.Verdict, s settle) {
-		if h.place.leg.room != nil {
+		if h.place.leg.meeting != nil {
 			s.rejected(wire.ReasonJoined, "")
 			return
 		}
 		s.follow(h.place.join(h.cfg.Place.Join))
 	},
 	wire.VerbLeave: func(h *house, _ wire.Verdict, s settle) {
-		if h.place.leg.room == nil {
+		if h.place.leg.meeting == nil {
 			s.rejected(wire.ReasonNotJoined, "")
 			return
 		}
@@ -109,7 +109,7 @@ func orderMute(on bool) func(*house, wire.Verdict, settle) {
 func orderHangup(h *house, v wire.Verdict, s settle) {
 	id := v.Command.Args.Call
 	if id == "" {
-		if h.place.leg.room == nil {
+		if h.place.leg.meeting == nil {
 			s.rejected(wire.ReasonNotJoined, "")
 			return
 		}

@@ -31,7 +31,7 @@ type conferenceInfo struct {
 }
 
 // opened makes the document of a conference and tells it to whoever asked.
-func (f *focus) opened(r *room) {
+func (f *focus) opened(r *meeting) {
 	s := r.Snapshot()
 	if s.Number == "" {
 		return
@@ -66,11 +66,11 @@ func (f *focus) info(number string) ([]byte, bool) {
 	return d, ok
 }
 
-func (f *focus) happened(r *room, e conference.Event) {
+func (f *focus) happened(r *meeting, e conference.Event) {
 	if e.What == conference.Joined || e.What == conference.Left || e.What == conference.Changed {
 		f.opened(r)
 	}
 }
 
-func (f *focus) ended(*room)       {}
+func (f *focus) ended(*meeting)    {}
 func (f *focus) placed(placeState) {}

@@ -126,7 +126,7 @@ func (f *front) addresses() []view.Address {
 	return append(list, view.Address{Name: "RTP", Value: rtp}, view.Address{Name: "data", Value: f.box.cfg.Data})
 }
 
-func (f *front) happened(r *room, e conference.Event) {
+func (f *front) happened(r *meeting, e conference.Event) {
 	level := slog.LevelInfo
 	if e.What == conference.Talking || e.What == conference.Resting {
 		level = slog.LevelDebug
@@ -147,7 +147,7 @@ func (f *front) happened(r *room, e conference.Event) {
 	f.box.log.LogAttrs(context.Background(), level, string(e.What), attrs...)
 }
 
-func (f *front) ended(*room)       {}
+func (f *front) ended(*meeting)    {}
 func (f *front) placed(placeState) {}
 
 // snapshot is what the view shows now.
@@ -189,7 +189,7 @@ func (f *front) fill(s *view.Snapshot) {
 	}
 	s.Speaker = view.Measured(f.box.speaker.dBFS())
 	s.Status = f.box.lamps.shown().String()
-	for _, r := range h.rooms {
+	for _, r := range h.meetings {
 		snapshot := r.Snapshot()
 		shown := view.Conference{Number: snapshot.Number, Name: snapshot.Theme}
 		for i, m := range snapshot.Members {
@@ -205,12 +205,12 @@ func callText(p *place, s placeState) string {
 		return "ringing: " + s.Rings[0].call.From()
 	case s.Calling:
 		return "calling " + p.out.call.Number()
-	case s.Room == nil && s.Result != "":
+	case s.Meeting == nil && s.Result != "":
 		return "last call: " + s.Result
-	case s.Room == nil:
+	case s.Meeting == nil:
 		return ""
-	case s.Room.Number() != "":
-		return "in " + s.Room.Number()
+	case s.Meeting.Number() != "":
+		return "in " + s.Meeting.Number()
 	}
 	return "in a call"
 }

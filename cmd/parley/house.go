@@ -29,18 +29,18 @@ type house struct {
 	phone dialer
 	doors []door
 
-	session int // of this run, part of every uid
-	counter int
-	rooms   []*room
-	legs    map[*sip.Call]*leg
-	ports   mixer.PortID
-	place   *place
-	faults  map[string]fault
-	alert   func(id string, f fault)  // tells that a fault has come or gone; nil: nobody
-	gone    func(l *leg, e sip.Event) // tells how a call has ended that is still among the legs; nil: nobody
-	due     func()                    // tells what is told by the clock; nil: nothing
-	past    rtp.Stats                 // counts of the calls that have ended
-	pulse   pulse
+	session  int // of this run, part of every uid
+	counter  int
+	meetings []*meeting
+	legs     map[*sip.Call]*leg
+	ports    mixer.PortID
+	place    *place
+	faults   map[string]fault
+	alert    func(id string, f fault)  // tells that a fault has come or gone; nil: nobody
+	gone     func(l *leg, e sip.Event) // tells how a call has ended that is still among the legs; nil: nobody
+	due      func()                    // tells what is told by the clock; nil: nothing
+	past     rtp.Stats                 // counts of the calls that have ended
+	pulse    pulse
 }
 
 // dialer places calls; *sip.Agent is it.
@@ -50,14 +50,14 @@ type dialer interface {
 
 // door is told what happens. It is called by the house's goroutine and must not block.
 type door interface {
-	happened(r *room, e conference.Event)
-	ended(r *room) // the conference is over and takes its topics with it
+	happened(r *meeting, e conference.Event)
+	ended(r *meeting) // the conference is over and takes its topics with it
 	placed(p placeState)
 }
 
-// room is a conference with what it needs of the house. A standing one stays when everybody has left; another one is
+// meeting is a conference with what it needs of the house. A standing one stays when everybody has left; another one is
 // over when fewer than two are in it.
-type room struct {
+type meeting struct {
 	*conference.Conference
 	standing bool
 	legs     []*leg
@@ -65,13 +65,13 @@ type room struct {
 
 // leg is a member's way in: a call, or the place's card when call is nil.
 type leg struct {
-	id     string
-	call   *sip.Call
-	room   *room
-	port   mixer.PortID // 0 while it is not in the mixer
-	caller *leg         // of a call that was placed for somebody else: who waits for its answer
-	until  time.Time    // of a call that waits for the place: when it is refused
-	early  bool         // sends sound and is not answered yet
+	id      string
+	call    *sip.Call
+	meeting *meeting
+	port    mixer.PortID // 0 while it is not in the mixer
+	caller  *leg         // of a call that was placed for somebody else: who waits for its answer
+	until   time.Time    // of a call that waits for the place: when it is refused
+	early   bool         // sends sound and is not answered yet
 
 	settled func(sip.Event) // is told once how a call that was placed came out; may be nil
 }
@@ -132,20 +132,20 @@ func (h *house) ask(f func()) bool {
 }
 
 // open makes a conference; one without a number cannot be dialled.
-func (h *house) open(number, name string, max int, standing bool) *room {
+func (h *house) open(number, name string, max int, standing bool) *meeting {
 	h.counter++
 	uid := fmt.Sprintf("%s-%d-%d", h.cfg.Box, h.session, h.counter)
 	rules := conference.Rules{Number: number, UID: uid, Theme: name, Max: max, Kind: conference.Pair}
 	if standing {
 		rules.Kind = conference.Standing
 	}
-	r := &room{Conference: conference.New(rules), standing: standing}
-	h.rooms = append(h.rooms, r)
+	r := &meeting{Conference: conference.New(rules), standing: standing}
+	h.meetings = append(h.meetings, r)
 	return r
 }
 
-func (h *house) find(number string) *room {
-	for _, r := range h.rooms {
+func (h *house) find(number string) *meeting {
+	for _, r := range h.meetings {
 		if number != "" && r.Number() == number {
 			return r
 		}
@@ -154,7 +154,7 @@ func (h *house) find(number string) *room {
 }
 
 // do applies a command and tells every door what came of it.
-func (h *house) do(r *room, cmd conference.Command) error {
+func (h *house) do(r *meeting, cmd conference.Command) error {
 	events, err := r.Apply(h.now(), cmd)
 	for _, e := range events {
 		for _, d := range h.doors {
@@ -168,12 +168,12 @@ func (h *house) do(r *room, cmd conference.Command) error {
 }
 
 // enter brings a leg into a conference's roster.
-func (h *house) enter(r *room, l *leg, m conference.Member) error {
+func (h *house) enter(r *meeting, l *leg, m conference.Member) error {
 	m.ID = l.id
 	if err := h.do(r, conference.Command{Do: conference.Add, Member: m}); err != nil {
 		return err
 	}
-	l.room = r
+	l.meeting = r
 	r.legs = append(r.legs, l)
 	h.hear()
 	return nil
@@ -181,11 +181,11 @@ func (h *house) enter(r *room, l *leg, m conference.Member) error {
 
 // leave takes a leg out of its conference, and ends the conference if nobody is left to talk to.
 func (h *house) leave(l *leg, why string) {
-	r := l.room
+	r := l.meeting
 	if r == nil {
 		return
 	}
-	l.room = nil
+	l.meeting = nil
 	for i, o := range r.legs {
 		if o == l {
 			r.legs = append(r.legs[:i], r.legs[i+1:]...)
@@ -200,10 +200,10 @@ func (h *house) leave(l *leg, why string) {
 }
 
 // end hangs up whoever is still in a conference and forgets it.
-func (h *house) end(r *room, why string) {
-	for i, o := range h.rooms {
+func (h *house) end(r *meeting, why string) {
+	for i, o := range h.meetings {
 		if o == r {
-			h.rooms = append(h.rooms[:i], h.rooms[i+1:]...)
+			h.meetings = append(h.meetings[:i], h.meetings[i+1:]...)
 			for _, l := range append([]*leg(nil), r.legs...) {
 				h.release(l, why)
 			}
@@ -250,7 +250,7 @@ func (h *house) unplug(l *leg) {
 // hear gives the mixer who hears whom, in all conferences at once.
 func (h *house) hear() {
 	matrix := mixer.Hearing{}
-	for _, r := range h.rooms {
+	for _, r := range h.meetings {
 		r.hear(matrix)
 	}
 	for _, l := range h.legs { // what comes before the answer is for who waits for it
@@ -267,7 +267,7 @@ func (h *house) hear() {
 }
 
 // hear adds a conference to the matrix. Members who hear the same share one list there too.
-func (r *room) hear(matrix mixer.Hearing) {
+func (r *meeting) hear(matrix mixer.Hearing) {
 	ports := make(map[string]mixer.PortID, len(r.legs))
 	for _, l := range r.legs {
 		ports[l.id] = l.port
@@ -297,7 +297,7 @@ func (h *house) listen() {
 	if h.due != nil {
 		h.due()
 	}
-	for _, r := range h.rooms {
+	for _, r := range h.meetings {
 		for _, l := range r.legs {
 			m, ok := r.Member(l.id)
 			if !ok || l.port == 0 {

@@ -158,10 +158,10 @@ func TestAWaitingCallIsOnTheStatusLamp(t *testing.T) {
 		want  hal.State
 	}{
 		{placeState{}, hal.StateIdle},
-		{placeState{Room: &room{}}, hal.StateInCall},
+		{placeState{Meeting: &meeting{}}, hal.StateInCall},
 		{placeState{Rings: []*leg{{}}}, hal.StateRinging},
-		{placeState{Room: &room{}, Rings: []*leg{{}}}, hal.StateRinging},
-		{placeState{Room: &room{}, Calling: true}, hal.StateRinging},
+		{placeState{Meeting: &meeting{}, Rings: []*leg{{}}}, hal.StateRinging},
+		{placeState{Meeting: &meeting{}, Calling: true}, hal.StateRinging},
 	} {
 		lit := map[hal.Lamp]bool{}
 		l := &lamps{blinker: hal.NewBlinker(litLamps(lit), nil), mic: mic, house: &house{}}

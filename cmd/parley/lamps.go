@@ -31,15 +31,15 @@ func (l *lamps) show() {
 	l.blinker.Show(hal.LampStatus, hal.StatusLamp(l.states))
 }
 
-func (l *lamps) happened(*room, conference.Event) {}
-func (l *lamps) ended(*room)                      {}
+func (l *lamps) happened(*meeting, conference.Event) {}
+func (l *lamps) ended(*meeting)                      {}
 
 func (l *lamps) placed(p placeState) {
 	var s hal.States
 	if len(p.Rings) > 0 || p.Calling {
 		s = s.With(hal.StateRinging)
 	}
-	if p.Room != nil {
+	if p.Meeting != nil {
 		s = s.With(hal.StateInCall)
 	}
 	if len(l.house.faults) > 0 {

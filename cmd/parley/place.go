@@ -31,7 +31,7 @@ type place struct {
 type placeState struct {
 	Muted   bool
 	Reasons []string
-	Room    *room
+	Meeting *meeting
 	Calling bool   // the join key's call is not answered yet
 	Rings   []*leg // calls that wait for the key
 	Result  string // how the last call ended; empty while one stands
@@ -105,8 +105,8 @@ func (p *place) tellMute(r conference.Reason, by conference.Actor, on bool) erro
 	if on {
 		cmd.Do = conference.Mute
 	}
-	if p.leg.room != nil {
-		err := p.house.do(p.leg.room, cmd)
+	if p.leg.meeting != nil {
+		err := p.house.do(p.leg.meeting, cmd)
 		p.house.hear()
 		return err
 	}
@@ -141,7 +141,7 @@ func (p *place) joinKey(twice bool) {
 	case twice:
 	case len(p.waiting) > 0:
 		p.take()
-	case p.leg.room != nil:
+	case p.leg.meeting != nil:
 		p.rest("left by key")
 	default:
 		p.join(p.house.cfg.Place.Join)
@@ -151,7 +151,7 @@ func (p *place) joinKey(twice bool) {
 // join brings the place into the conference with that number, or calls it: then it returns the call, which is not
 // answered yet.
 func (p *place) join(number string) (*leg, error) {
-	if p.leg.room != nil {
+	if p.leg.meeting != nil {
 		return nil, nil
 	}
 	p.result = ""
@@ -179,10 +179,10 @@ func (p *place) join(number string) (*leg, error) {
 
 // add calls somebody into the conference that the place is in, or calls him from the place.
 func (p *place) add(number string) (*leg, error) {
-	if p.leg.room == nil {
+	if p.leg.meeting == nil {
 		return p.join(number)
 	}
-	return p.house.dial(p.leg.room, sip.Dial{To: number, From: p.house.cfg.Place.Number, Name: p.house.cfg.Place.Name})
+	return p.house.dial(p.leg.meeting, sip.Dial{To: number, From: p.house.cfg.Place.Number, Name: p.house.cfg.Place.Name})
 }
 
 func (p *place) fail(code int, by sip.Side, err error) error {
@@ -209,7 +209,7 @@ func (p *place) look() {
 	}
 	for p.ringing() && now.After(p.waiting[0].until) {
 		l, code := p.waiting[0], 480
-		if p.leg.room != nil {
+		if p.leg.meeting != nil {
 			code = 486
 		}
 		p.waiting = p.waiting[1:]
@@ -219,7 +219,7 @@ func (p *place) look() {
 	}
 }
 
-func (p *place) enter(r *room) error {
+func (p *place) enter(r *meeting) error {
 	err := p.house.enter(r, p.leg, p.member())
 	p.changed()
 	return err
@@ -247,7 +247,7 @@ func (p *place) called(l *leg) {
 	l.call.Ring()
 	l.until = p.house.now().Add(p.house.cfg.Place.NoAnswer)
 	p.waiting = append(p.waiting, l)
-	if answer := p.house.cfg.Place.AutoAnswer; answer != config.AnswerOff && p.leg.room == nil {
+	if answer := p.house.cfg.Place.AutoAnswer; answer != config.AnswerOff && p.leg.meeting == nil {
 		if answer == config.AnswerMuted {
 			p.setMute(conference.System, conference.Actor{Role: conference.BySystem}, true)
 		}
@@ -262,7 +262,7 @@ func (p *place) called(l *leg) {
 func (p *place) sound() {
 	p.quiet = time.Time{}
 	switch {
-	case p.ringing() && p.leg.room != nil:
+	case p.ringing() && p.leg.meeting != nil:
 		p.tones.Play(tone.Knock)
 	case p.ringing():
 		p.tones.Play(tone.Ring)
@@ -277,7 +277,7 @@ func (p *place) sound() {
 func (p *place) take() {
 	l := p.waiting[0]
 	p.waiting = p.waiting[1:]
-	r := p.leg.room
+	r := p.leg.meeting
 	if r == nil {
 		r = p.house.open("", "", 0, false)
 		p.enter(r)
@@ -326,7 +326,7 @@ func (p *place) heard(l *leg, e sip.Event) {
 
 func (p *place) state() placeState {
 	return placeState{
-		Muted: p.gate.Closed(), Reasons: p.mute.Names(), Room: p.leg.room,
+		Muted: p.gate.Closed(), Reasons: p.mute.Names(), Meeting: p.leg.meeting,
 		Calling: p.out != nil, Rings: append([]*leg(nil), p.waiting...), Result: p.result,
 	}
 }

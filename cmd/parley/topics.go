@@ -40,7 +40,7 @@ func (t *topics) tell(topic string, v interface{ Check() error }, retained bool)
 	t.out.Publish(topic, payload, 1, retained)
 }
 
-func (t *topics) happened(r *room, e conference.Event) {
+func (t *topics) happened(r *meeting, e conference.Event) {
 	speech := e.What == conference.Talking || e.What == conference.Resting // changes no call, and comes often
 	if conf, err := wire.NewConf(t.eid, r.Number()); err == nil {
 		notice := wire.NoticeOf(e)
@@ -54,7 +54,7 @@ func (t *topics) happened(r *room, e conference.Event) {
 	}
 }
 
-func (t *topics) snapshot(conf wire.Conf, r *room) {
+func (t *topics) snapshot(conf wire.Conf, r *meeting) {
 	snapshot := wire.SnapshotOf(r.Snapshot())
 	t.rosters[snapshot.UID] = snapshot.Seq
 	t.tell(conf.State(), &snapshot, true)
@@ -66,7 +66,7 @@ const catchUpPause = time.Second
 
 // catchUp tells the snapshots that lag: who has missed a notice finds what it said there.
 func (t *topics) catchUp() {
-	for _, r := range t.house.rooms {
+	for _, r := range t.house.meetings {
 		conf, err := wire.NewConf(t.eid, r.Number())
 		if err == nil && t.rosters[r.UID()] != r.Seq() {
 			t.snapshot(conf, r)
@@ -75,13 +75,13 @@ func (t *topics) catchUp() {
 }
 
 // opened tells a conference that nobody is in yet.
-func (t *topics) opened(r *room) {
+func (t *topics) opened(r *meeting) {
 	if conf, err := wire.NewConf(t.eid, r.Number()); err == nil {
 		t.snapshot(conf, r)
 	}
 }
 
-func (t *topics) ended(r *room) {
+func (t *topics) ended(r *meeting) {
 	delete(t.rosters, r.UID())
 	if conf, err := wire.NewConf(t.eid, r.Number()); err == nil {
 		t.out.Publish(conf.State(), nil, 1, true)
@@ -144,15 +144,15 @@ func callOf(c *sip.Call, l *leg, p *place) wire.Call {
 	if c.Direction() == sip.Out {
 		call.Number, call.State = c.Number(), string(conference.DialingOut)
 	}
-	if l.room == nil {
+	if l.meeting == nil {
 		call.Place = c.Number() == p.house.cfg.Place.Number
 		return call
 	}
-	if m, ok := l.room.Member(l.id); ok {
+	if m, ok := l.meeting.Member(l.id); ok {
 		call.State, call.Since = string(m.State), m.Since.UTC()
 	}
-	call.Conf = l.room.Number()
-	call.Place = l.room == p.leg.room && !l.room.standing
+	call.Conf = l.meeting.Number()
+	call.Place = l.meeting == p.leg.meeting && !l.meeting.standing
 	return call
 }
 
@@ -198,7 +198,7 @@ func (t *topics) due() {
 		return
 	}
 	told := wire.Levels{At: now.UTC(), Members: []wire.Level{}}
-	for _, r := range t.house.rooms {
+	for _, r := range t.house.meetings {
 		for _, l := range r.legs {
 			if sound, ok := t.house.mixer.State(l.port); ok {
 				told.Members = append(told.Members, wire.Level{ID: l.id, RMS: wire.DBFS(sound.RMS), Peak: wire.DBFS(sound.Peak)})
