@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"parley/sip/route"
 )
@@ -188,4 +189,26 @@ func loopback(s string) bool {
 	}
 	a, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && a.Unmap().IsLoopback()
+}
+
+var offset = regexp.MustCompile(`^[+-][01][0-9]:[0-5][0-9]$`)
+
+// parseZone reads what meetings.time_zone takes.
+func parseZone(s string) (*time.Location, error) {
+	if !offset.MatchString(s) {
+		return time.LoadLocation(s)
+	}
+	t, err := time.Parse("-07:00", s)
+	if err != nil {
+		return nil, err
+	}
+	_, seconds := t.Zone()
+	return time.FixedZone(s, seconds), nil
+}
+
+func zone(s string) string {
+	if _, err := parseZone(s); err != nil || s == "" || len(s) > 64 {
+		return "Local, UTC, an offset such as +08:00, or a name that this machine's time zone data has, such as Asia/Shanghai"
+	}
+	return ""
 }

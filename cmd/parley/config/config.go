@@ -40,6 +40,8 @@ type Config struct {
 	MQTT        MQTT
 	HTTP        HTTP
 	Conferences []Conference // the standing ones
+	Meetings    Meetings
+	Recording   Recording
 	Log         Log
 
 	warnings []string
@@ -208,6 +210,34 @@ type Conference struct {
 	Number string
 	Name   string
 	Max    int // members
+}
+
+// Meetings is about conferences that are made by API.
+type Meetings struct {
+	TimeZone string        // "Local", "UTC", "+08:00" or an IANA name: Zone reads it
+	Lobby    time.Duration // the lobby opens so long before the start
+	Warning  time.Duration // and people are told so long before the end; 0: not
+	HostGone string        // "wait" or "heir", in the words of conference.HostRule
+	Language string        // of prompts: "en" or "zh"
+	Greet    bool          // a tone when somebody joins or leaves
+}
+
+// Zone is the time zone of the settings.
+func (m Meetings) Zone() *time.Location {
+	z, err := parseZone(m.TimeZone)
+	if err != nil {
+		return time.Local // Load has refused all others
+	}
+	return z
+}
+
+// Recording is about recordings of conferences.
+type Recording struct {
+	Auto    bool // every conference made by API, from its start
+	Bitrate int  // bit/s
+	Quota   int  // of all together, 10⁶ bytes
+	Keep    int  // days
+	Reserve int  // free space below which nothing is recorded, 10⁶ bytes
 }
 
 // Log is what is logged and how.

@@ -56,6 +56,8 @@ func settings(c *Config) section {
 		{"mqtt", mqttSettings(&c.MQTT), "The broker, and the way to it.", ""},
 		{"http", httpSettings(&c.HTTP), "Health and metrics.", ""},
 		{"conferences", &items[Conference]{&c.Conferences, []Conference{{Number: "1000", Max: 200}}, maxConferences, conferenceSettings}, "Standing conferences: they never end, and whoever is admitted to the box may join them.", ""},
+		{"meetings", meetingSettings(&c.Meetings), "Conferences that are made by API: when people may come, and who runs them.", ""},
+		{"recording", recordingSettings(&c.Recording), "Recordings of conferences.", ""},
 		{"log", logSettings(&c.Log), "What is logged.", ""},
 	}
 }
@@ -217,6 +219,27 @@ func conferenceSettings(c *Conference) section {
 		{"number", text(&c.Number, "", "1 to 8 digits", room), "What callers dial.", ""},
 		{"name", text(&c.Name, "", "at most 64 bytes", label), "Name in rosters. Empty is the number.", ""},
 		{"max", integer(&c.Max, 200, 2, 256, "members"), "Members at a time; the next one hears busy (486).", ""},
+	}
+}
+
+func meetingSettings(m *Meetings) section {
+	return section{
+		{"time_zone", text(&m.TimeZone, "Local", "Local, UTC, an offset such as +08:00, or a name such as Asia/Shanghai", zone), "In which start and end of a conference are given. Names need the machine's time zone data.", ""},
+		{"lobby", duration(&m.Lobby, 5*time.Minute, 0, time.Hour), "Before the start of a scheduled conference, early comers wait in its lobby for so long. Earlier nobody gets in.", ""},
+		{"warning", duration(&m.Warning, 5*time.Minute, 0, time.Hour), "Before the end, everybody is told. `0s` tells nobody.", ""},
+		{"host_gone", choice(&m.HostGone, "wait", "wait", "heir"), "When the last host drops off: `wait`, nobody runs the conference until he is back; `heir`, who has been in it for the longest becomes host.", ""},
+		{"language", choice(&m.Language, "en", "en", "zh"), "Of spoken prompts.", ""},
+		{"greet", toggle(&m.Greet, true), "A tone when somebody joins or leaves.", ""},
+	}
+}
+
+func recordingSettings(r *Recording) section {
+	return section{
+		{"auto", toggle(&r.Auto, false), "Record every conference that is made by API from its start.", ""},
+		{"bitrate", integer(&r.Bitrate, 24000, 8000, 128000, "bit/s"), "Bits per second of the recording (Opus).", ""},
+		{"quota_mb", integer(&r.Quota, 2000, 10, 1000000, "MB"), "All recordings together; the oldest finished one goes first.", ""},
+		{"keep_days", integer(&r.Keep, 90, 1, 3650, "days"), "A recording is deleted after so many days.", ""},
+		{"reserve_mb", integer(&r.Reserve, 100, 1, 100000, "MB"), "Free space below which nothing is recorded.", ""},
 	}
 }
 
