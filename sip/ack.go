@@ -64,6 +64,7 @@ func (c *Call) onAck(req *gosip.Request) {
 			c.established()
 		} else {
 			c.tell(ch)
+			c.changed()
 		}
 	}
 	if c.re.byeCode != 0 {

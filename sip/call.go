@@ -38,10 +38,14 @@ const (
 	Talking
 	// Over: ended.
 	Over
+	// Restoring: it was answered before the program was started again, and is being taken up.
+	Restoring
 )
 
 // String names the state for logs and topics.
-func (s State) String() string { return [...]string{"calling", "alerting", "talking", "over"}[s] }
+func (s State) String() string {
+	return [...]string{"calling", "alerting", "talking", "over", "restoring"}[s]
+}
 
 // Info is what a call is made of at the moment.
 type Info struct {
@@ -80,6 +84,8 @@ type Call struct {
 	focus bool
 	seen  [64]string // transactions of the dialog's latest requests
 	seenN int
+	saved *Dialog
+	far   []string // the far end's tags, as far as they are known
 
 	// Everything below belongs to the call's goroutine.
 	key     dialogKey
@@ -91,6 +97,8 @@ type Call struct {
 	re      reinvite
 	session session
 	refer   referState
+	take    takeover
+	instead *Call // whose place it takes; set before anybody knows of the call
 	watch   mediaWatch
 	early   []*inbound // requests that came before the dialog was complete
 	timers  map[*time.Timer]struct{}

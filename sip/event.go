@@ -37,12 +37,14 @@ const (
 	SpurtStart
 	// SpurtEnd is the end of what SpurtStart began.
 	SpurtEnd
+	// DialogChanged: what Call.Dialog gives is not what it was. Not for every request: only when a restart could not do without.
+	DialogChanged
 	// Ended: the call is over and its leg is closed. The last event of every call, and sent exactly once.
 	Ended
 )
 
 var kindNames = [...]string{"none", "ringing", "early media", "answered", "media changed", "held", "resumed", "dtmf",
-	"referred", "media lost", "media back", "refer progress", "spurt start", "spurt end", "ended"}
+	"referred", "media lost", "media back", "refer progress", "spurt start", "spurt end", "dialog changed", "ended"}
 
 // String names the kind for logs.
 func (k EventKind) String() string {

@@ -64,10 +64,16 @@ func TestReferForms(t *testing.T) {
 		{[]string{"Refer-To: <sip:1@x;method=BYE>"}, 400},
 		{[]string{"Refer-To: <sip:1@x>", "Refer-To: <sip:2@x>"}, 400},
 		{[]string{"Refer-To: \"Bob\" <sip:1@x>"}, 202},
+		{[]string{"Refer-To: <sip:2@x>", "Refer-Sub: false", "Require: norefersub"}, 202},
 	} {
 		w.send(w.request("REFER", 2+i, "", tc.head...))
 		p := w.wantCode(tc.code, "REFER")
-		if tc.code == 202 {
+		switch {
+		case len(tc.head) == 3:
+			if p.header("Refer-Sub") != "false" {
+				t.Errorf("%s", p.text)
+			}
+		case tc.code == 202:
 			n := w.wantRequest("NOTIFY")
 			if n.header("Event") != "refer;id="+fmt.Sprint(2+i) || !strings.HasPrefix(n.body(), "SIP/2.0 100 Trying") || p.header("Contact") == "" {
 				t.Errorf("%s", n.text)
@@ -76,6 +82,16 @@ func TestReferForms(t *testing.T) {
 		}
 	}
 	e.want(c, Referred)
+	// RFC 4488: who does not want to be told how it gets on is not.
+	r := e.want(c, Referred).Refer
+	if r.Number != "2" {
+		t.Errorf("%+v", r)
+	}
+	r.Progress(200, "")
+	w.send(w.request("OPTIONS", 19, ""))
+	if p, ok := w.read(patience); !ok || p.code() != 200 {
+		t.Errorf("%s", p.text)
+	}
 	w.send(w.request("NOTIFY", 20, "", "Event: refer", "Subscription-State: active"))
 	w.wantCode(481, "NOTIFY")
 	w.send(w.request("NOTIFY", 21, "", "Event: dialog", "Subscription-State: active"))

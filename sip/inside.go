@@ -73,6 +73,7 @@ func (c *Call) send(method gosip.RequestMethod, fill func(*gosip.Request), done 
 	var try func(*gosip.Response, *gosip.Request)
 	try = func(challenge *gosip.Response, last *gosip.Request) {
 		req := c.dialog.request(c.agent, method)
+		c.outran()
 		if challenge == nil {
 			req.SetBody(nil)
 			fill(req)
@@ -127,13 +128,30 @@ func (c *Call) bye(code int, reason string, by Side) {
 	if c.re.out != nil {
 		c.re.out.abandon()
 	}
-	req := c.dialog.request(c.agent, gosip.BYE)
+	c.agent.release(c.dialog, code, reason)
+	c.over(code, reason, by)
+}
+
+// release sends the BYE of a dialog as soon as there are sockets, and again with credentials if they are asked for.
+func (a *Agent) release(d dialog, code int, reason string) {
+	select {
+	case <-a.ready:
+	default:
+		a.goDo(func() {
+			select {
+			case <-a.ready:
+				a.release(d, code, reason)
+			case <-a.life.Done():
+			}
+		})
+		return
+	}
+	req := d.request(a, gosip.BYE)
 	if code != 200 {
 		req.AppendHeader(gosip.NewHeader("Reason", reasonHeader(code, reason)))
 	}
 	req.SetBody(nil)
-	d, auth, a := c.dialog, c.dialog.auth.again(), c.agent
-	where := d.where(a)
+	auth, where := d.auth.again(), d.where(a)
 	a.exchange(&outgoing{req: req, where: where}, func(res *gosip.Response, err error) {
 		if err != nil || !challenged(res) {
 			return
@@ -144,7 +162,6 @@ func (c *Call) bye(code int, reason string, by Side) {
 			a.final(a.life, &outgoing{req: again, where: where})
 		}
 	})
-	c.over(code, reason, by)
 }
 
 // onBye: the far end hangs up. An INVITE that it has not waited for gets 487 (15.1.2).

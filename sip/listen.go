@@ -157,7 +157,7 @@ func (n *network) listen(l Listener) (*socket, error) {
 }
 
 func (n *network) guard() guard.Options {
-	return guard.Options{Extensions: []string{extensions}, Secret: n.secret, Counters: n.agent.cfg.Guard, Screen: n.agent.screen}
+	return guard.Options{Extensions: extensions(), Secret: n.secret, Counters: n.agent.cfg.Guard, Screen: n.agent.screen}
 }
 
 // serve starts reading everywhere.

@@ -24,6 +24,8 @@ type media struct {
 	addr   netip.Addr // ours as the far end is to see it
 	peer   netip.Addr // the far end's signalling address
 	nat    bool       // it is behind NAT
+	port   int        // wished for; 0: any
+	ssrc   uint32     // the same
 
 	stands  *sdp.Description // ours in force
 	offered *sdp.Description // ours that waits for its answer
@@ -61,7 +63,7 @@ func (m *media) open(peer hop) error {
 	if !host.IsValid() {
 		return fmt.Errorf("sip: advertised host has no address")
 	}
-	sockets, err := m.agent.cfg.Ports.Open()
+	sockets, err := m.sockets()
 	if err != nil {
 		return err
 	}
@@ -71,6 +73,7 @@ func (m *media) open(peer hop) error {
 		Codecs:  m.agent.cfg.Codecs,
 		CNAME:   token(8),
 		Jitter:  m.agent.cfg.JitterTarget,
+		SSRC:    m.ssrc,
 		Now:     m.agent.cfg.Now,
 	})
 	if err != nil {
@@ -79,6 +82,16 @@ func (m *media) open(peer hop) error {
 	}
 	m.leg, m.addr = leg, host
 	return nil
+}
+
+// sockets are those of the port wished for if it is free, else any: the far end is told which.
+func (m *media) sockets() (*rtp.Sockets, error) {
+	if m.port != 0 {
+		if s, err := m.agent.cfg.Ports.OpenAt(m.port); err == nil {
+			return s, nil
+		}
+	}
+	return m.agent.cfg.Ports.Open()
 }
 
 func (m *media) close() {
@@ -254,6 +267,10 @@ func (c *Call) publish() {
 
 // tell turns a change into events.
 func (c *Call) tell(ch change) {
+	if c.State() == Restoring {
+		c.restored()
+		return
+	}
 	c.publish()
 	if ch.media {
 		c.emit(Event{Kind: MediaChanged})

@@ -23,13 +23,12 @@ const (
 	maxHeader = 1024
 )
 
-// methods is our Allow header; extensions our Supported; the box sends nothing but SDP in an INVITE.
+// methods is our Allow header; the box sends nothing but SDP in an INVITE.
 const (
-	methods    = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, REFER, SUBSCRIBE, NOTIFY, REGISTER"
-	extensions = "timer"
-	sdpType    = "application/sdp"
-	fragType   = "message/sipfrag"
-	infoType   = "application/conference-info+xml"
+	methods  = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, REFER, SUBSCRIBE, NOTIFY, REGISTER"
+	sdpType  = "application/sdp"
+	fragType = "message/sipfrag"
+	infoType = "application/conference-info+xml"
 )
 
 // reasons are the phrases of RFC 3261, 21, and of the RFCs that added codes.
@@ -78,7 +77,7 @@ func (a *Agent) allow() gosip.Header { return gosip.NewHeader("Allow", methods) 
 func (a *Agent) abilities() []gosip.Header {
 	hs := []gosip.Header{
 		a.allow(),
-		gosip.NewHeader("Supported", extensions),
+		supported(),
 		gosip.NewHeader("Accept", sdpType),
 	}
 	if a.cfg.ConferenceInfo != nil {
@@ -86,6 +85,12 @@ func (a *Agent) abilities() []gosip.Header {
 	}
 	return hs
 }
+
+// extensions are the option tags that we know (RFC 4028, RFC 3891, RFC 4488).
+func extensions() []string { return []string{"timer", "replaces", "norefersub"} }
+
+// supported is our Supported header.
+func supported() gosip.Header { return gosip.NewHeader("Supported", strings.Join(extensions(), ", ")) }
 
 func retryAfter(seconds int) gosip.Header {
 	return gosip.NewHeader("Retry-After", strconv.Itoa(seconds))
@@ -127,7 +132,7 @@ func contains(list []string, want string) bool {
 func unsupported(req *gosip.Request) string {
 	var bad []string
 	for _, t := range tokens(req, "Require") {
-		if t != extensions {
+		if !contains(extensions(), t) {
 			bad = append(bad, t)
 		}
 	}

@@ -27,6 +27,7 @@ type Referral struct {
 	next string // what the next NOTIFY will say
 	last bool   // and that it is the last one
 	over bool
+	mute bool // the far end wants no NOTIFY (RFC 4488)
 }
 
 // referState is what a call remembers of referrals.
@@ -56,6 +57,12 @@ func (r *Referral) Progress(code int, reason string) {
 // tell sends a NOTIFY, after the one under way; what was to be said in between is out of date then.
 func (r *Referral) tell(status string, last bool) {
 	if r.over || r.last {
+		return
+	}
+	if r.mute {
+		if r.last = last; last {
+			delete(r.call.refer.taken, r.id)
+		}
 		return
 	}
 	r.next, r.last = status, last
@@ -102,13 +109,17 @@ func (c *Call) onRefer(in *inbound) {
 		in.reply(403, "")
 		return
 	}
+	mute, hs := false, []gosip.Header{c.contact()}
+	if v, _, _ := strings.Cut(header(in.req, "Refer-Sub"), ";"); strings.EqualFold(strings.TrimSpace(v), "false") {
+		mute, hs = true, append(hs, gosip.NewHeader("Refer-Sub", "false"))
+	}
 	r := &Referral{Target: target.String(), Number: userOf(target), Here: c.here(target), By: clean(header(in.req, "Referred-By"), maxURI),
-		call: c, id: in.req.CSeq().SeqNo}
+		call: c, id: in.req.CSeq().SeqNo, mute: mute}
 	if c.refer.taken == nil {
 		c.refer.taken = make(map[uint32]*Referral)
 	}
 	c.refer.taken[r.id] = r
-	in.respond(c.agent.response(in.req, 202, "", nil, c.contact()))
+	in.respond(c.agent.response(in.req, 202, "", nil, hs...))
 	r.tell("SIP/2.0 100 Trying\r\n", false)
 	c.emit(Event{Kind: Referred, Refer: r})
 }

@@ -75,7 +75,7 @@ func (c *Call) onReinvite(in *inbound) {
 	case c.re.ok != nil:
 		in.reply(500, "", retryAfter(rand.IntN(10)))
 		return
-	case c.re.out != nil:
+	case c.re.out != nil || c.media.leg == nil: // none yet: the call is being restored
 		in.reply(491, "")
 		return
 	}
@@ -103,6 +103,7 @@ func (c *Call) onReinvite(in *inbound) {
 	}
 	c.repeat(in, res, len(in.req.Body()) == 0)
 	c.tell(ch)
+	c.changed()
 }
 
 // onUpdate: the same without an ACK, or a mere refresh of the session.
@@ -112,7 +113,7 @@ func (c *Call) onUpdate(in *inbound) {
 	case len(offer) > 0 && (c.waiting() || c.re.ok != nil && c.re.ok.offered):
 		in.reply(500, "", retryAfter(rand.IntN(10)))
 		return
-	case len(offer) > 0 && c.re.out != nil:
+	case len(offer) > 0 && (c.re.out != nil || c.media.leg == nil):
 		in.reply(491, "")
 		return
 	case len(offer) > 0 && mediaType(in.req) != sdpType:
@@ -140,6 +141,7 @@ func (c *Call) onUpdate(in *inbound) {
 	if body != nil {
 		c.tell(ch)
 	}
+	c.changed()
 }
 
 // hold puts the far end on hold, or takes it off.
@@ -192,12 +194,17 @@ func (c *Call) sendReinvite(req *gosip.Request) {
 	inv := c.newInvite(req, c.dialog.where(c.agent))
 	inv.done = c.onReinvited
 	c.re.out = inv
+	c.take.expect(c)
 	inv.start()
 }
 
 // onReinvited takes the response to our re-INVITE.
 func (c *Call) onReinvited(inv *invite, res *gosip.Response, err error) {
-	if inv != c.re.out || res != nil && res.IsProvisional() {
+	if inv != c.re.out {
+		return
+	}
+	c.stopTimer(&c.take.silence)
+	if res != nil && res.IsProvisional() {
 		return
 	}
 	c.re.out = nil
@@ -215,7 +222,7 @@ func (c *Call) onReinvited(inv *invite, res *gosip.Response, err error) {
 			c.sendReinvite(again)
 			return
 		}
-		c.goBack()
+		c.goBack(res)
 	case res.StatusCode == 422 && c.session.raise(c, res):
 		c.reoffer(c.media.offer())
 	case res.StatusCode == 481 || res.StatusCode == 408:
@@ -225,7 +232,7 @@ func (c *Call) onReinvited(inv *invite, res *gosip.Response, err error) {
 			c.tryLater(c.agent.seconds(wait))
 			return
 		}
-		c.goBack()
+		c.goBack(res)
 	}
 }
 
@@ -241,11 +248,16 @@ func (c *Call) reaccepted(inv *invite, res *gosip.Response) {
 	c.re.heldThen, c.re.codecsThen = c.media.hold, c.media.codecs
 	c.session.accepted(c, res, c.session.interval)
 	c.tell(ch)
+	c.changed()
 	c.resume()
 }
 
-// goBack: the far end did not want it. The session goes on as it was (14.1).
-func (c *Call) goBack() {
+// goBack: the far end did not want it. The session goes on as it was (14.1), if there is one.
+func (c *Call) goBack(res *gosip.Response) {
+	if c.State() == Restoring {
+		c.bye(res.StatusCode, phrase(res.StatusCode), Remote)
+		return
+	}
 	c.media.hold = c.re.heldThen
 	if c.re.codecsThen != nil {
 		c.media.codecs = c.re.codecsThen

@@ -84,7 +84,7 @@ func (s *session) grant(c *Call, req *gosip.Request, res *gosip.Response) {
 		refresher = "uac"
 	}
 	if refresher == "uac" {
-		res.AppendHeader(gosip.NewHeader("Require", extensions))
+		res.AppendHeader(gosip.NewHeader("Require", "timer"))
 	}
 	res.AppendHeader(sessionHeader(interval, a.cfg.Timers.Second, refresher))
 	s.set(c, interval, refresher == "uas")
@@ -165,6 +165,7 @@ func (s *session) refresh(c *Call) {
 		case res.IsSuccess():
 			c.dialog.retarget(res)
 			s.accepted(c, res, s.interval)
+			c.changed()
 		case res.StatusCode == 481 || res.StatusCode == 408:
 			c.bye(res.StatusCode, phrase(res.StatusCode), Remote)
 		case res.StatusCode == 422 && s.raise(c, res):

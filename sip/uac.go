@@ -221,7 +221,7 @@ var errTimeout = errors.New("sip: time-out")
 // describe puts what every INVITE and UPDATE of ours says into req.
 func (c *Call) describe(req *gosip.Request, body []byte) {
 	req.AppendHeader(c.agent.allow())
-	req.AppendHeader(gosip.NewHeader("Supported", extensions))
+	req.AppendHeader(supported())
 	if body != nil {
 		req.AppendHeader(gosip.NewHeader("Content-Type", sdpType))
 	}
@@ -264,6 +264,9 @@ func (c *Call) onProvisional(res *gosip.Response) {
 		return
 	}
 	tag, _ := res.To().Params.Get("tag")
+	if tag != "" {
+		c.meet(tag, false)
+	}
 	if c.uac.dial.Early && tag != "" && len(res.Body()) > 0 && mediaType(res) == sdpType && (c.uac.tag == "" || c.uac.tag == tag) {
 		if _, err := c.media.accept(res.Body()); err == nil && c.uac.tag == "" {
 			c.uac.tag = tag
@@ -284,6 +287,7 @@ func (c *Call) onAccepted(inv *invite, res *gosip.Response) {
 	early := c.uac.tag
 	c.dialog.hop = inv.hop
 	c.dialog.establish(res)
+	c.meet(c.dialog.remoteTag, true)
 	ack := c.ack(inv, nil)
 	body := res.Body()
 	if len(body) > 0 || early == "" || early != c.dialog.remoteTag {

@@ -34,7 +34,13 @@ func (a *Agent) serveInvite(in *inbound) {
 		in.reply(code, "", hs...)
 		return
 	}
+	old, code := a.replaced(in.req)
+	if code != 0 {
+		in.reply(code, "")
+		return
+	}
 	c := a.incoming(in, who)
+	c.instead = old
 	if err := c.media.prepare(a, nil, a.cfg.SRTP, in.req.Transport() == "TLS"); err != nil {
 		in.reply(488, "", warning(err))
 		return
@@ -126,6 +132,7 @@ func (a *Agent) incoming(in *inbound, who admitted) *Call {
 	c.name = unquoted(req.From().DisplayName)
 	c.headers = headersOf(req)
 	c.dialog = uasDialog(req, tag, from)
+	c.far = []string{c.dialog.remoteTag}
 	c.merge = mergeKey(req)
 	c.uas = uas{in: in, offer: req.Body(), caller: who.caller(from.addr)}
 	c.media.peer, c.media.nat = from.addr.Addr(), c.dialog.nat
@@ -267,6 +274,7 @@ func (c *Call) answer() {
 func (c *Call) established() {
 	c.watch.since = c.agent.cfg.Now()
 	c.publish()
+	c.changed()
 	c.emit(Event{Kind: Answered})
 	if ag := c.media.agreed; ag != nil && ag.Held {
 		c.emit(Event{Kind: Held})
@@ -309,7 +317,7 @@ func (c *Call) unreachable() {
 
 // reply is a response within the dialog, with what makes the dialog: Contact, and what we can do.
 func (c *Call) reply(req *gosip.Request, code int, body []byte) *gosip.Response {
-	res := c.agent.response(req, code, "", body, c.contact(), c.agent.allow(), gosip.NewHeader("Supported", extensions))
+	res := c.agent.response(req, code, "", body, c.contact(), c.agent.allow(), supported())
 	if body != nil {
 		res.AppendHeader(gosip.NewHeader("Content-Type", sdpType))
 	}

@@ -216,7 +216,7 @@ func TestOutside(t *testing.T) {
 	w := newWire(t, e)
 	w.send(w.request("OPTIONS", 1, ""))
 	p := w.wantCode(200, "OPTIONS")
-	if !strings.Contains(p.header("Allow"), "UPDATE") || p.header("Supported") != "timer" || p.header("Accept") != sdpType {
+	if !strings.Contains(p.header("Allow"), "UPDATE") || p.header("Supported") != "timer, replaces, norefersub" || p.header("Accept") != sdpType {
 		t.Errorf("%s", p.text)
 	}
 	for i, tc := range []struct {

@@ -2,6 +2,7 @@ package rtp
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -23,7 +24,9 @@ type LegConfig struct {
 	CNAME   string        // of RTCP (RFC 3550, 6.5.1), at most 64 bytes are sent; empty: random
 	// Jitter is the jitter buffer's target; 0 is its default.
 	Jitter time.Duration
-	Now    func() time.Time // for Close and Configure; nil: time.Now
+	// SSRC is that of what is sent first, for a stream that goes on after the program was started again; 0 is random.
+	SSRC uint32
+	Now  func() time.Time // for Close and Configure; nil: time.Now
 }
 
 // Leg is the media of one call: a port of the mixer. ReadFrame, WritePacket and its Poller's Drain belong to one goroutine.
@@ -103,7 +106,7 @@ func NewLeg(c LegConfig) (*Leg, error) {
 		buffer: jitter.New(jitter.Config{Target: c.Jitter, ClockRate: 8000})}
 	l.emit = l.event
 	// A sequence number below 2^15 spares SRTP receivers a guess at the first roll-over (RFC 3711, 3.3.1).
-	l.out.ssrc, l.out.seq, l.out.ts = rand.Uint32(), uint16(rand.IntN(1<<15)), rand.Uint32()
+	l.out.ssrc, l.out.seq, l.out.ts = cmp.Or(c.SSRC, rand.Uint32()), uint16(rand.IntN(1<<15)), rand.Uint32()
 	l.ssrc.Store(l.out.ssrc)
 	if err := c.Poller.add(l); err != nil {
 		return nil, err

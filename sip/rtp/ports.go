@@ -101,6 +101,28 @@ func (p *Ports) Open() (*Sockets, error) {
 		ErrPortsExhausted, max(p.n, 0), p.conf.First, p.conf.Last, len(p.busy), resting, taken, p.conf.Setting)
 }
 
+// OpenAt binds the pair with that even RTP port, for a call that had it before the program was started again. When it is out of the
+// range or taken the error is ErrPortsExhausted.
+func (p *Ports) OpenAt(port int) (*Sockets, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	free, i := p.conf.First == 0 && p.conf.Last == 0, (port-p.even)/2
+	if port%2 != 0 || port <= 0 || port > 65534 || !free && (port < p.even || i >= p.n || p.busy[i]) {
+		return nil, fmt.Errorf("%w: not port %d", ErrPortsExhausted, port)
+	}
+	s, err := p.pair(port)
+	if errors.Is(err, unix.EADDRINUSE) {
+		err = fmt.Errorf("%w: port %d belongs to another program", ErrPortsExhausted, port)
+	}
+	if err != nil || free {
+		return s, err
+	}
+	delete(p.until, i)
+	p.busy[i] = true
+	s.release = func() { p.release(i) }
+	return s, nil
+}
+
 // InUse is the number of pairs in calls.
 func (p *Ports) InUse() int {
 	p.mu.Lock()
