@@ -13,7 +13,7 @@ export VERSION
 # What each target needs, as Debian packages. ca-certificates: Go fetches its modules by https.
 BUILD := gcc libc6-dev pkg-config libopus-dev ca-certificates
 RUN := $(BUILD) libasound2 libasound2-data
-TEST := $(RUN) sip-tester baresip-core mosquitto mosquitto-clients espeak-ng iproute2 nftables procps openssl
+TEST := $(RUN) opus-tools sip-tester baresip-core mosquitto mosquitto-clients espeak-ng iproute2 nftables procps openssl
 CROSS := $(BUILD) gcc-arm-linux-gnueabihf gcc-aarch64-linux-gnu linux-libc-dev-armhf-cross linux-libc-dev-arm64-cross \
 	binutils make patch tar bzip2 xz-utils file util-linux
 ARM := $(CROSS) qemu-user-static baresip-core libasound2 libasound2-data
