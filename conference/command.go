@@ -17,6 +17,8 @@ const (
 	Talk   Do = "talk"   // the member began to contribute sound
 	Rest   Do = "rest"   // the member stopped
 	Pass   Do = "pass"   // time passes: what is due happens
+	Admit  Do = "admit"  // who had to prove himself in the lobby has done so: he comes in, as Member.Role
+	Roam   Do = "roam"   // ID speaks from another terminal now: Member.Place and the terminal's reasons in Member.Mute are the new one's
 )
 
 // What people ask for. ID is the member whom it is about, By is who asks.
@@ -99,6 +101,7 @@ const (
 	Talking         What = "talking"
 	Resting         What = "resting"
 
+	LobbyOpened   What = "lobby_opened"   // who comes early can wait now
 	Opened        What = "opened"         // the conference has begun: invited members are called now
 	Call          What = "call"           // the member is to be called
 	Kicked        What = "kicked"         // the member's call is to end, with Why

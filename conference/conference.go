@@ -23,6 +23,26 @@ var (
 	ErrNotYours = errors.New("the reason is not the asker's to change")
 	// ErrLocalOnly: the member's own key closed the microphone, and only that key opens it.
 	ErrLocalOnly = errors.New("muted by the member's own key, which alone can open it")
+	// ErrDenied: who asks may not do that.
+	ErrDenied = errors.New("not allowed")
+	// ErrLocked: the conference is locked, and who comes is not invited.
+	ErrLocked = errors.New("conference is locked")
+	// ErrBarred: who comes was kicked out, and not invited since.
+	ErrBarred = errors.New("barred from the conference")
+	// ErrNotYet: the conference has not begun, or its lobby is not open.
+	ErrNotYet = errors.New("conference has not begun")
+	// ErrOver: the conference has ended.
+	ErrOver = errors.New("conference is over")
+	// ErrAbsent: the member is not there: the call is not up, or he waits in the lobby.
+	ErrAbsent = errors.New("member is not in the conference now")
+	// ErrNoRoom: there is no such private room.
+	ErrNoRoom = errors.New("no such room")
+	// ErrNoQueue: the conference is open: everybody may speak.
+	ErrNoQueue = errors.New("conference has no queue for the floor")
+	// ErrNoPlace: all places on the floor are taken.
+	ErrNoPlace = errors.New("all places on the floor are taken")
+	// ErrNotRecording: nothing is recorded.
+	ErrNotRecording = errors.New("nothing is being recorded")
 	// ErrInvalid: the command makes no sense.
 	ErrInvalid = errors.New("invalid command")
 )
@@ -67,8 +87,11 @@ type Member struct {
 	FloorAt  time.Time     // since when it is so
 	Spoken   time.Duration // in this conference, until the last Rest
 	SpokeAt  time.Time     // since when the member talks
+	Came     time.Time     // when the call was connected
+	Proving  bool          // waits in the lobby until admitted, and has no rights
 	Why      string        // Disconnected: why
 	Asked    string        // the member whose wish for a private room waits for this one's answer
+	AskedTo  string        // the room that it leads to; empty: one that is made at the first yes
 	AskUntil time.Time
 }
 
@@ -140,12 +163,15 @@ type Snapshot struct {
 	Locked    bool
 	Recording Recording
 	Mode      Mode
-	Messages  bool // are closed
-	Warned    bool // of the end
+	Messages  bool      // are closed
+	Warned    bool      // of the end
+	Begun     bool      // an immediate one's host has been called
+	IdleSince time.Time // of an immediate one: since when nobody is in it; zero: somebody is
 }
 
 // Kept is a place on the floor that waits for a member who has dropped off.
 type Kept struct {
+	ID     string
 	Number string
 	Name   string
 	Until  time.Time

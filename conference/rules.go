@@ -40,6 +40,7 @@ type Rules struct {
 	Warn     time.Duration // how long before End the warning comes; 0: none
 	Grace    time.Duration // how long a dropped speaker's place is kept
 	HostGone HostRule      // empty is HostWaits
+	Idle     time.Duration // how long an immediate one stands with nobody in it; 0: until it is ended
 	Private  time.Duration // how long a wish for a private room waits for its answers; 0: 30 s
 }
 
