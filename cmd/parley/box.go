@@ -225,8 +225,9 @@ func (b *box) start(ctx context.Context) error {
 func (b *box) welcome() {
 	b.tellInfo()
 	for _, r := range b.house.meetings {
-		b.topics.opened(r)
-		b.focus.opened(r)
+		for _, d := range b.house.doors {
+			d.opened(r)
+		}
 	}
 	b.house.hear()
 	b.house.place.changed()

@@ -20,6 +20,10 @@ func (h *house) Event(c *sip.Call, e sip.Event) { h.post(func() { h.event(c, e) 
 func (h *house) incoming(c *sip.Call) {
 	l := &leg{id: h.nextID(), call: c}
 	h.legs[c] = l
+	if old := c.Replaces(); old != nil {
+		h.replaces(l, h.legs[old])
+		return
+	}
 	if r := h.find(c.Number()); r != nil {
 		h.admit(r, l)
 		return
@@ -44,7 +48,7 @@ func (h *house) admit(r *meeting, l *leg) {
 // connect places a call for somebody who dialled a phone or an outside number, and brings the two together once it is
 // answered.
 func (h *house) connect(from *leg) {
-	r := h.open("", "", 0, false)
+	r := h.pair()
 	if err := h.enter(r, from, memberOf(from.call, conference.Alerting)); err != nil {
 		from.call.Reject(500, "")
 		return
@@ -125,9 +129,8 @@ var callEvents = map[sip.EventKind]func(*house, *leg, sip.Event){
 }
 
 func (h *house) move(l *leg, s conference.State) {
-	if l.meeting != nil {
-		h.do(l.meeting, conference.Command{Do: conference.Move, ID: l.id, State: s})
-		h.hear()
+	if l.meeting != nil && !l.roams && l.gone.IsZero() { // else the member's state is that of another leg
+		h.do(l.meeting, conference.Command{Do: conference.Move, ID: l.member, State: s})
 	}
 }
 
@@ -153,7 +156,7 @@ func (h *house) earlyMedia(l *leg, e sip.Event) {
 // nothing. Which key it was is not logged: it may be part of a password.
 func (h *house) digit(l *leg, e sip.Event) {
 	h.log.Info("key pressed", "member", l.id, "number", peer(l.call))
-	if l.meeting == nil || l.meeting.standing || len(l.meeting.legs) != 2 {
+	if l.meeting == nil || l.meeting.kind != conference.Pair || len(l.meeting.legs) != 2 {
 		return
 	}
 	for _, o := range l.meeting.legs {
@@ -178,6 +181,9 @@ func (h *house) answered(l *leg, e sip.Event) {
 	}
 	l.early = false
 	h.plug(l)
+	if l.roams {
+		h.arrived(l)
+	}
 	h.move(l, conference.Connected)
 	if l.caller != nil {
 		l.caller.call.Answer()

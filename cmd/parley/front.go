@@ -147,6 +147,7 @@ func (f *front) happened(r *meeting, e conference.Event) {
 	f.box.log.LogAttrs(context.Background(), level, string(e.What), attrs...)
 }
 
+func (f *front) opened(*meeting)   {}
 func (f *front) ended(*meeting)    {}
 func (f *front) placed(placeState) {}
 

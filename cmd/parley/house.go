@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"parley/audio/tone"
 	"parley/cmd/parley/config"
 	"parley/conference"
+	"parley/conference/create"
 	"parley/mixer"
 	"parley/sip"
 	"parley/sip/rtp"
@@ -32,14 +34,16 @@ type house struct {
 	session  int // of this run, part of every uid
 	counter  int
 	meetings []*meeting
+	moved    bool // something has happened since who hears whom was told to the mixer
 	legs     map[*sip.Call]*leg
 	ports    mixer.PortID
 	place    *place
 	faults   map[string]fault
-	alert    func(id string, f fault)  // tells that a fault has come or gone; nil: nobody
-	gone     func(l *leg, e sip.Event) // tells how a call has ended that is still among the legs; nil: nobody
-	due      func()                    // tells what is told by the clock; nil: nothing
-	past     rtp.Stats                 // counts of the calls that have ended
+	alert    func(id string, f fault)                            // tells that a fault has come or gone; nil: nobody
+	summon   func(r *meeting, m conference.Member, token string) // tells a member that a call from the conference comes; nil: nobody
+	gone     func(l *leg, e sip.Event)                           // tells how a call has ended that is still among the legs; nil: nobody
+	due      func()                                              // tells what is told by the clock; nil: nothing
+	past     rtp.Stats                                           // counts of the calls that have ended
 	pulse    pulse
 }
 
@@ -50,22 +54,26 @@ type dialer interface {
 
 // door is told what happens. It is called by the house's goroutine and must not block.
 type door interface {
+	opened(r *meeting) // the conference stands, with nobody in it
 	happened(r *meeting, e conference.Event)
 	ended(r *meeting) // the conference is over and takes its topics with it
 	placed(p placeState)
 }
 
-// meeting is a conference with what it needs of the house. A standing one stays when everybody has left; another one is
-// over when fewer than two are in it.
+// meeting is a conference with what it needs of the house.
 type meeting struct {
 	*conference.Conference
-	standing bool
-	legs     []*leg
+	kind conference.Kind
+	legs []*leg
+
+	moderator, user create.Secret // who enters the one is a host, who enters the other a guest; empty: everybody gets in
+	request         request       // that made it
 }
 
 // leg is a member's way in: a call, or the place's card when call is nil.
 type leg struct {
-	id      string
+	id      string // of the call, as topics tell it
+	member  string // whose it is, in the meeting's roster
 	call    *sip.Call
 	meeting *meeting
 	port    mixer.PortID // 0 while it is not in the mixer
@@ -73,6 +81,9 @@ type leg struct {
 	until   time.Time    // of a call that waits for the place: when it is refused
 	early   bool         // sends sound and is not answered yet
 
+	wanted  bool            // the conference calls the member
+	roams   bool            // the member is coming over from another terminal
+	gone    time.Time       // when it is let go, its member having gone to another terminal; zero: not
 	settled func(sip.Event) // is told once how a call that was placed came out; may be nil
 }
 
@@ -89,7 +100,7 @@ func newHouse(cfg config.Config, session int, log *slog.Logger) *house {
 		legs: map[*sip.Call]*leg{}, ports: tonePort, faults: map[string]fault{},
 	}
 	for _, c := range cfg.Conferences {
-		h.open(c.Number, c.Name, c.Max, true)
+		h.open(conference.Rules{Kind: conference.Standing, Number: c.Number, Theme: c.Name, Max: c.Max})
 	}
 	return h
 }
@@ -108,6 +119,15 @@ func (h *house) Run(ctx context.Context) error {
 		case <-look.C:
 			h.listen()
 		}
+		h.settle()
+	}
+}
+
+// settle brings what follows from the conferences' state up to it, once for everything that has just happened.
+func (h *house) settle() {
+	if h.moved {
+		h.moved = false
+		h.hear()
 	}
 }
 
@@ -131,18 +151,17 @@ func (h *house) ask(f func()) bool {
 	}
 }
 
-// open makes a conference; one without a number cannot be dialled.
-func (h *house) open(number, name string, max int, standing bool) *meeting {
+// open makes a conference by its rules, under a uid of its own.
+func (h *house) open(rules conference.Rules) *meeting {
 	h.counter++
-	uid := fmt.Sprintf("%s-%d-%d", h.cfg.Box, h.session, h.counter)
-	rules := conference.Rules{Number: number, UID: uid, Theme: name, Max: max, Kind: conference.Pair}
-	if standing {
-		rules.Kind = conference.Standing
-	}
-	r := &meeting{Conference: conference.New(rules), standing: standing}
+	rules.UID, rules.EID = fmt.Sprintf("%s-%d-%d", h.cfg.Box, h.session, h.counter), h.cfg.EID
+	r := &meeting{Conference: conference.New(rules), kind: rules.Kind}
 	h.meetings = append(h.meetings, r)
 	return r
 }
+
+// pair makes a conference for a plain call of two.
+func (h *house) pair() *meeting { return h.open(conference.Rules{Kind: conference.Pair}) }
 
 func (h *house) find(number string) *meeting {
 	for _, r := range h.meetings {
@@ -153,7 +172,7 @@ func (h *house) find(number string) *meeting {
 	return nil
 }
 
-// do applies a command and tells every door what came of it.
+// do applies a command, tells every door what came of it, and carries out what it asks of the house.
 func (h *house) do(r *meeting, cmd conference.Command) error {
 	events, err := r.Apply(h.now(), cmd)
 	for _, e := range events {
@@ -161,6 +180,10 @@ func (h *house) do(r *meeting, cmd conference.Command) error {
 			d.happened(r, e)
 		}
 	}
+	for _, e := range events {
+		h.follow(r, e)
+	}
+	h.moved = h.moved || len(events) > 0
 	if err != nil && !errors.Is(err, conference.ErrNoMember) {
 		h.log.Info("refused", "do", cmd.Do, "member", cmd.ID, "error", err)
 	}
@@ -169,14 +192,21 @@ func (h *house) do(r *meeting, cmd conference.Command) error {
 
 // enter brings a leg into a conference's roster.
 func (h *house) enter(r *meeting, l *leg, m conference.Member) error {
-	m.ID = l.id
+	if m.ID == "" {
+		m.ID = l.id
+	}
 	if err := h.do(r, conference.Command{Do: conference.Add, Member: m}); err != nil {
 		return err
 	}
-	l.meeting = r
-	r.legs = append(r.legs, l)
-	h.hear()
+	h.seat(r, l, m.ID)
 	return nil
+}
+
+// seat has a leg belong to a member of the roster.
+func (h *house) seat(r *meeting, l *leg, member string) {
+	l.meeting, l.member = r, member
+	r.legs = append(r.legs, l)
+	h.moved = true
 }
 
 // leave takes a leg out of its conference, and ends the conference if nobody is left to talk to.
@@ -186,24 +216,34 @@ func (h *house) leave(l *leg, why string) {
 		return
 	}
 	l.meeting = nil
-	for i, o := range r.legs {
-		if o == l {
-			r.legs = append(r.legs[:i], r.legs[i+1:]...)
-			break
-		}
+	r.legs = slices.DeleteFunc(r.legs, func(o *leg) bool { return o == l })
+	h.moved = true
+	if r.leg(l.member) == nil && r.Phase() != conference.Over { // else the member has another one meanwhile
+		h.do(r, conference.Command{Do: conference.Remove, ID: l.member, Why: why})
 	}
-	h.do(r, conference.Command{Do: conference.Remove, ID: l.id, Why: why})
-	h.hear()
-	if !r.standing && len(r.legs) < 2 {
+	if r.kind == conference.Pair && len(r.legs) < 2 {
 		h.end(r, why)
 	}
+}
+
+func (r *meeting) theme() string { return r.Rules().Theme }
+
+// leg is the way in of a member; nil: there is none.
+func (r *meeting) leg(member string) *leg {
+	for _, l := range r.legs {
+		if l.member == member {
+			return l
+		}
+	}
+	return nil
 }
 
 // end hangs up whoever is still in a conference and forgets it.
 func (h *house) end(r *meeting, why string) {
 	for i, o := range h.meetings {
 		if o == r {
-			h.meetings = append(h.meetings[:i], h.meetings[i+1:]...)
+			h.meetings = append(h.meetings[:i:i], h.meetings[i+1:]...)
+			h.place.withdraw("", func(in invite) bool { return in.meeting == r })
 			for _, l := range append([]*leg(nil), r.legs...) {
 				h.release(l, why)
 			}
@@ -235,15 +275,15 @@ func (h *house) plug(l *leg) {
 		h.ports++
 		l.port = h.ports
 	}
-	h.mixer.Add(mixer.Port{ID: l.port, Source: media, Packets: media})
-	h.hear()
+	h.mixer.Add(mixer.Port{ID: l.port, Source: l.source(media), Packets: media})
+	h.moved = true
 }
 
 func (h *house) unplug(l *leg) {
 	if l.port != 0 {
 		h.mixer.Remove(l.port)
 		l.port = 0
-		h.hear()
+		h.moved = true
 	}
 }
 
@@ -266,27 +306,30 @@ func (h *house) hear() {
 	h.mixer.SetHearing(matrix)
 }
 
-// hear adds a conference to the matrix. Members who hear the same share one list there too.
+// hear adds a conference to the matrix. Members who hear the same share one list there too. One who roams has two legs for
+// a moment.
 func (r *meeting) hear(matrix mixer.Hearing) {
-	ports := make(map[string]mixer.PortID, len(r.legs))
+	ports := make(map[string][]mixer.PortID, len(r.legs))
 	for _, l := range r.legs {
-		ports[l.id] = l.port
+		if l.port != 0 {
+			ports[l.member] = append(ports[l.member], l.port)
+		}
 	}
 	lists := map[*string][]mixer.PortID{}
 	for listener, heard := range r.Hearing() {
-		if ports[listener] == 0 || len(heard) == 0 {
+		if len(ports[listener]) == 0 || len(heard) == 0 {
 			continue
 		}
 		list, ok := lists[&heard[0]]
 		if !ok {
 			for _, id := range heard {
-				if ports[id] != 0 {
-					list = append(list, ports[id])
-				}
+				list = append(list, ports[id]...)
 			}
 			lists[&heard[0]] = list
 		}
-		matrix[ports[listener]] = list
+		for _, port := range ports[listener] {
+			matrix[port] = list
+		}
 	}
 }
 
@@ -294,12 +337,16 @@ func (r *meeting) hear(matrix mixer.Hearing) {
 func (h *house) listen() {
 	h.pulse.beat(time.Now(), h.mixer.Stats().Ticks)
 	h.place.look()
+	h.faded()
 	if h.due != nil {
 		h.due()
 	}
-	for _, r := range h.meetings {
+	for _, r := range slices.Clone(h.meetings) {
+		if due := r.Due(); !due.IsZero() && !h.now().Before(due) {
+			h.do(r, conference.Command{Do: conference.Pass})
+		}
 		for _, l := range r.legs {
-			m, ok := r.Member(l.id)
+			m, ok := r.Member(l.member)
 			if !ok || l.port == 0 {
 				continue
 			}
@@ -312,7 +359,7 @@ func (h *house) listen() {
 			if talks {
 				do = conference.Talk
 			}
-			h.do(r, conference.Command{Do: do, ID: l.id})
+			h.do(r, conference.Command{Do: do, ID: l.member})
 		}
 	}
 }

@@ -31,6 +31,7 @@ func (l *lamps) show() {
 	l.blinker.Show(hal.LampStatus, hal.StatusLamp(l.states))
 }
 
+func (l *lamps) opened(*meeting)                     {}
 func (l *lamps) happened(*meeting, conference.Event) {}
 func (l *lamps) ended(*meeting)                      {}
 

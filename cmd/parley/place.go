@@ -23,8 +23,16 @@ type place struct {
 	alerts  bool      // it rings at the far end
 	early   *leg      // whose early media the room hears
 	waiting []*leg    // calls that ring for the place, the first come first
+	asked   []invite  // conferences of this box that ring for the place
 	result  string    // how the last call ended
 	quiet   time.Time // when the tone of a call that came to nothing ends; zero if none plays
+}
+
+// invite is a conference here that calls the place as one of its members.
+type invite struct {
+	meeting *meeting
+	member  string
+	until   time.Time
 }
 
 // placeState is the room as others see it.
@@ -45,7 +53,7 @@ func (m *microphone) openByKey()     { m.Release() }
 func (m *microphone) openUnlessKey() { m.Open() }
 
 func newPlace(h *house, mic *microphone, open bool) *place {
-	p := &place{house: h, gate: mic, tones: &tone.Player{}, leg: &leg{id: "place", port: placePort}}
+	p := &place{house: h, gate: mic, tones: &tone.Player{}, leg: &leg{id: "place", member: "place", port: placePort}}
 	if open {
 		p.gate.Open()
 	} else {
@@ -106,9 +114,8 @@ func (p *place) tellMute(r conference.Reason, by conference.Actor, on bool) erro
 		cmd.Do = conference.Mute
 	}
 	if p.leg.meeting != nil {
-		err := p.house.do(p.leg.meeting, cmd)
-		p.house.hear()
-		return err
+		cmd.ID = p.leg.member
+		return p.house.do(p.leg.meeting, cmd)
 	}
 	alone := conference.New(conference.Rules{})
 	if _, err := alone.Apply(p.house.now(), conference.Command{Do: conference.Add, Member: p.member()}); err != nil {
@@ -139,6 +146,8 @@ func (p *place) member() conference.Member {
 func (p *place) joinKey(twice bool) {
 	switch {
 	case twice:
+	case len(p.asked) > 0:
+		p.accept()
 	case len(p.waiting) > 0:
 		p.take()
 	case p.leg.meeting != nil:
@@ -163,7 +172,7 @@ func (p *place) join(number string) (*leg, error) {
 		}
 		return nil, nil
 	}
-	r := h.open("", "", 0, false)
+	r := h.pair()
 	if err := p.enter(r); err != nil {
 		return nil, p.fail(500, sip.Local, err)
 	}
@@ -207,7 +216,8 @@ func (p *place) look() {
 	if !p.quiet.IsZero() && now.After(p.quiet) {
 		p.sound()
 	}
-	for p.ringing() && now.After(p.waiting[0].until) {
+	p.withdraw("408 no answer", func(in invite) bool { return now.After(in.until) })
+	for len(p.waiting) > 0 && now.After(p.waiting[0].until) {
 		l, code := p.waiting[0], 480
 		if p.leg.meeting != nil {
 			code = 486
@@ -239,7 +249,66 @@ func (p *place) rest(why string) {
 // forget drops the call that the join key placed: it is answered or over.
 func (p *place) forget() { p.out, p.early, p.alerts = nil, nil, false }
 
-func (p *place) ringing() bool { return len(p.waiting) > 0 }
+func (p *place) ringing() bool { return len(p.waiting) > 0 || len(p.asked) > 0 }
+
+// invited is told that a conference of this box calls the place, as a member or as another terminal of one. It rings until the key is pressed, unless the settings let
+// conferences in (C-4).
+func (p *place) invited(r *meeting, member string) {
+	p.asked = append(p.asked, invite{r, member, p.house.now().Add(p.house.cfg.Place.NoAnswer)})
+	if r.leg(member) == nil {
+		p.house.do(r, conference.Command{Do: conference.Move, ID: member, State: conference.Alerting})
+	}
+	if answer := p.house.cfg.Place.AutoAnswer; answer != config.AnswerOff && p.leg.meeting == nil {
+		if answer == config.AnswerMuted {
+			p.setMute(conference.System, conference.Actor{Role: conference.BySystem}, true)
+		}
+		p.accept()
+		return
+	}
+	p.sound()
+	p.changed()
+}
+
+// accept brings the place into the conference that asked first, out of whatever it is in.
+func (p *place) accept() {
+	in := p.asked[0]
+	p.asked = p.asked[1:]
+	if p.leg.meeting != nil {
+		p.rest("went to another conference")
+	}
+	roams := in.meeting.leg(in.member) != nil
+	p.house.seat(in.meeting, p.leg, in.member)
+	if roams {
+		p.house.arrived(p.leg)
+	} else {
+		for _, m := range p.mute {
+			p.house.do(in.meeting, conference.Command{Do: conference.Mute, ID: in.member, Reason: m.Reason, By: m.By})
+		}
+		p.house.do(in.meeting, conference.Command{Do: conference.Move, ID: in.member, State: conference.Connected})
+	}
+	p.sound()
+	p.changed()
+}
+
+// withdraw takes the invitations back that a test picks out, and tells the conference why the place does not come.
+func (p *place) withdraw(why string, pick func(invite) bool) {
+	kept := p.asked[:0:0]
+	for _, in := range p.asked {
+		if !pick(in) {
+			kept = append(kept, in)
+		}
+	}
+	gone := len(kept) < len(p.asked)
+	for _, in := range p.asked {
+		if pick(in) && in.meeting.leg(in.member) == nil && in.meeting.Phase() != conference.Over {
+			p.house.do(in.meeting, conference.Command{Do: conference.Remove, ID: in.member, Why: why})
+		}
+	}
+	if p.asked = kept; gone {
+		p.sound()
+		p.changed()
+	}
+}
 
 // called is told of a call for the place. It rings, or knocks while the place is in a conference; nobody is let in
 // without the key unless the settings say so.
@@ -279,7 +348,7 @@ func (p *place) take() {
 	p.waiting = p.waiting[1:]
 	r := p.leg.meeting
 	if r == nil {
-		r = p.house.open("", "", 0, false)
+		r = p.house.pair()
 		p.enter(r)
 	}
 	p.sound()
@@ -311,11 +380,11 @@ func (p *place) heard(l *leg, e sip.Event) {
 	case sip.EarlyMedia:
 		p.early = l
 		p.sound()
-		p.house.hear()
+		p.house.moved = true
 	case sip.Answered:
 		p.forget()
 		p.sound()
-		p.house.hear()
+		p.house.moved = true
 	case sip.Ended:
 		p.forget()
 		p.result = why(e)

@@ -148,11 +148,11 @@ func callOf(c *sip.Call, l *leg, p *place) wire.Call {
 		call.Place = c.Number() == p.house.cfg.Place.Number
 		return call
 	}
-	if m, ok := l.meeting.Member(l.id); ok {
+	if m, ok := l.meeting.Member(l.member); ok {
 		call.State, call.Since = string(m.State), m.Since.UTC()
 	}
 	call.Conf = l.meeting.Number()
-	call.Place = l.meeting == p.leg.meeting && !l.meeting.standing
+	call.Place = l.meeting == p.leg.meeting && l.meeting.kind == conference.Pair
 	return call
 }
 
@@ -201,7 +201,7 @@ func (t *topics) due() {
 	for _, r := range t.house.meetings {
 		for _, l := range r.legs {
 			if sound, ok := t.house.mixer.State(l.port); ok {
-				told.Members = append(told.Members, wire.Level{ID: l.id, RMS: wire.DBFS(sound.RMS), Peak: wire.DBFS(sound.Peak)})
+				told.Members = append(told.Members, wire.Level{ID: l.member, RMS: wire.DBFS(sound.RMS), Peak: wire.DBFS(sound.Peak)})
 			}
 		}
 	}
