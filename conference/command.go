@@ -1,19 +1,15 @@
 package conference
 
-import (
-	"fmt"
-	"slices"
-	"time"
-)
+import "time"
 
 // Do names what a command asks for.
 type Do string
 
 // What the box itself reports: of the member ID.
 const (
-	Add    Do = "add"    // Member comes into the roster in its State, and into Room (a lobby before the start)
+	Add    Do = "add"    // Member comes in, in its State and Role; with Room Lobby he waits there for Admit, before the start he does so anyway
 	Move   Do = "state"  // the member's call goes to State; Why says why it came to nothing
-	Remove Do = "remove" // the member's call is over; Why says why. An invited one stays in the roster, Disconnected
+	Remove Do = "remove" // the member's call is over; Why says why. An invited one stays in the roster, Disconnected, and so does one with a host's mark
 	Talk   Do = "talk"   // the member began to contribute sound
 	Rest   Do = "rest"   // the member stopped
 	Pass   Do = "pass"   // time passes: what is due happens
@@ -23,18 +19,18 @@ const (
 
 // What people ask for. ID is the member whom it is about, By is who asks.
 const (
-	Mute   Do = "mute"   // sets Reason
-	Unmute Do = "unmute" // clears Reason
-	Deafen Do = "deafen" // sets Reason
+	Mute   Do = "mute"   // sets Reason; without one it is the asker's own, Self or Host
+	Unmute Do = "unmute" // clears Reason; without one it is the asker's own, else the first that is in the way
+	Deafen Do = "deafen" // sets Reason, Host or Hold; without one it is Host
 	Hear   Do = "hear"   // clears Reason
 
 	Kick        Do = "kick"         // the call ends, and the member comes in again only if invited; Why
-	Invite      Do = "invite"       // Member is to be called: its Number, Name, and Mute and Deaf as wished
+	Invite      Do = "invite"       // Member is to be called, at once or at the start: its Number, Name, Role, and Mute and Deaf as wished; its ID may be empty
 	CloseHouse  Do = "close_house"  // nobody but hosts is heard in the hall
 	OpenHouse   Do = "open_house"   //
 	Lock        Do = "lock"         // nobody comes in who is not invited
 	Unlock      Do = "unlock"       //
-	HandOver    Do = "hand_over"    // ID becomes host; By's member is none any more
+	HandOver    Do = "hand_over"    // ID, who is in, becomes host; By's member is none any more
 	End         Do = "end"          // the conference is over
 	Prolong     Do = "prolong"      // Until is the new end
 	AskFloor    Do = "ask_floor"    // ID (empty: oneself) stands in the queue, or has the floor at once
@@ -103,7 +99,7 @@ const (
 
 	LobbyOpened   What = "lobby_opened"   // who comes early can wait now
 	Opened        What = "opened"         // the conference has begun: invited members are called now
-	Call          What = "call"           // the member is to be called
+	Call          What = "call"           // the member is to be called, and stands as DialingOut already
 	Kicked        What = "kicked"         // the member's call is to end, with Why
 	Ended         What = "ended"          // the conference is over, with Why: all calls are to end
 	Warned        What = "ending_soon"    // Until is the end
@@ -152,107 +148,4 @@ type Event struct {
 	Text       string
 	By         Actor
 	Why        string
-}
-
-var verbs = map[Do]func(*Conference, time.Time, Command) ([]Event, error){
-	Add:    (*Conference).add,
-	Move:   (*Conference).move,
-	Remove: (*Conference).remove,
-	Mute: func(c *Conference, t time.Time, cmd Command) ([]Event, error) {
-		return c.reason(t, cmd, true, Muted, muteOf)
-	},
-	Unmute: (*Conference).unmute,
-	Deafen: func(c *Conference, t time.Time, cmd Command) ([]Event, error) {
-		return c.reason(t, cmd, true, Deafened, deafOf)
-	},
-	Hear: func(c *Conference, t time.Time, cmd Command) ([]Event, error) {
-		return c.reason(t, cmd, false, Heard, deafOf)
-	},
-	Talk: func(c *Conference, t time.Time, cmd Command) ([]Event, error) { return c.talk(t, cmd, true, Talking) },
-	Rest: func(c *Conference, t time.Time, cmd Command) ([]Event, error) { return c.talk(t, cmd, false, Resting) },
-}
-
-func muteOf(m *Member) *Reasons { return &m.Mute }
-func deafOf(m *Member) *Reasons { return &m.Deaf }
-
-func (c *Conference) add(now time.Time, cmd Command) ([]Event, error) {
-	m := cmd.Member.clone()
-	switch {
-	case m.ID == "" || next[m.State] == nil:
-		return nil, fmt.Errorf("%w: add needs an id and a state, not %q and %q", ErrInvalid, m.ID, m.State)
-	case c.find(m.ID) != nil:
-		return nil, fmt.Errorf("%s: %w", m.ID, ErrTaken)
-	case c.Full():
-		return nil, fmt.Errorf("%w: it takes %d", ErrFull, c.rules.Max)
-	}
-	m.Since = now
-	c.members = append(c.members, &m)
-	return []Event{c.event(now, Joined, &m, cmd)}, nil
-}
-
-func (c *Conference) move(now time.Time, cmd Command) ([]Event, error) {
-	m := c.find(cmd.ID)
-	switch {
-	case m == nil:
-		return nil, fmt.Errorf("%s: %w", cmd.ID, ErrNoMember)
-	case m.State == cmd.State:
-		return nil, nil
-	case !slices.Contains(next[m.State], cmd.State):
-		return nil, fmt.Errorf("%w: no way from %s to %q", ErrInvalid, m.State, cmd.State)
-	}
-	m.State, m.Since = cmd.State, now
-	return []Event{c.event(now, Changed, m, cmd)}, nil
-}
-
-func (c *Conference) remove(now time.Time, cmd Command) ([]Event, error) {
-	m := c.find(cmd.ID)
-	if m == nil {
-		return nil, fmt.Errorf("%s: %w", cmd.ID, ErrNoMember)
-	}
-	c.members = slices.DeleteFunc(c.members, func(o *Member) bool { return o == m })
-	m.State, m.Since, m.Talks = Disconnected, now, false
-	return []Event{c.event(now, Left, m, cmd)}, nil
-}
-
-func (c *Conference) reason(now time.Time, cmd Command, set bool, what What, of func(*Member) *Reasons) ([]Event, error) {
-	m := c.find(cmd.ID)
-	if m == nil {
-		return nil, fmt.Errorf("%s: %w", cmd.ID, ErrNoMember)
-	}
-	if err := cmd.Reason.mayChange(cmd.By, m); err != nil {
-		return nil, err
-	}
-	var changed bool
-	if set {
-		changed = of(m).set(Mark{Reason: cmd.Reason, By: cmd.By, At: now})
-	} else {
-		changed = of(m).clear(cmd.Reason)
-	}
-	if !changed {
-		return nil, nil
-	}
-	return []Event{c.event(now, what, m, cmd)}, nil
-}
-
-// unmute refuses what is not the asker's; for the reasons that only the member can clear it also tells the member.
-func (c *Conference) unmute(now time.Time, cmd Command) ([]Event, error) {
-	m := c.find(cmd.ID)
-	if m != nil && m.Mute.Has(cmd.Reason) && cmd.Reason.isOwn() {
-		if err := cmd.Reason.mayChange(cmd.By, m); err != nil {
-			return []Event{c.event(now, UnmuteRequested, m, cmd)}, err
-		}
-	}
-	return c.reason(now, cmd, false, Unmuted, muteOf)
-}
-
-func (c *Conference) talk(now time.Time, cmd Command, on bool, what What) ([]Event, error) {
-	m := c.find(cmd.ID)
-	if m == nil {
-		return nil, fmt.Errorf("%s: %w", cmd.ID, ErrNoMember)
-	}
-	if m.Talks == on {
-		return nil, nil
-	}
-	m.Talks = on
-	return []Event{c.event(now, what, m, cmd)}, nil
 }

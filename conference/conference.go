@@ -5,46 +5,8 @@
 package conference
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"time"
-)
-
-// What Apply can refuse a command for.
-var (
-	// ErrNoMember: the command names a member who is not in the roster.
-	ErrNoMember = errors.New("no such member")
-	// ErrTaken: a member with this id is in the roster already.
-	ErrTaken = errors.New("member is in the roster already")
-	// ErrFull: as many are in the roster as the conference takes.
-	ErrFull = errors.New("conference is full")
-	// ErrNotYours: a reason can be cleared only by whom it belongs to.
-	ErrNotYours = errors.New("the reason is not the asker's to change")
-	// ErrLocalOnly: the member's own key closed the microphone, and only that key opens it.
-	ErrLocalOnly = errors.New("muted by the member's own key, which alone can open it")
-	// ErrDenied: who asks may not do that.
-	ErrDenied = errors.New("not allowed")
-	// ErrLocked: the conference is locked, and who comes is not invited.
-	ErrLocked = errors.New("conference is locked")
-	// ErrBarred: who comes was kicked out, and not invited since.
-	ErrBarred = errors.New("barred from the conference")
-	// ErrNotYet: the conference has not begun, or its lobby is not open.
-	ErrNotYet = errors.New("conference has not begun")
-	// ErrOver: the conference has ended.
-	ErrOver = errors.New("conference is over")
-	// ErrAbsent: the member is not there: the call is not up, or he waits in the lobby.
-	ErrAbsent = errors.New("member is not in the conference now")
-	// ErrNoRoom: there is no such private room.
-	ErrNoRoom = errors.New("no such room")
-	// ErrNoQueue: the conference is open: everybody may speak.
-	ErrNoQueue = errors.New("conference has no queue for the floor")
-	// ErrNoPlace: all places on the floor are taken.
-	ErrNoPlace = errors.New("all places on the floor are taken")
-	// ErrNotRecording: nothing is recorded.
-	ErrNotRecording = errors.New("nothing is being recorded")
-	// ErrInvalid: the command makes no sense.
-	ErrInvalid = errors.New("invalid command")
 )
 
 // State is where a member's call stands, in the words of RFC 4575, section 5.6.2.
@@ -60,12 +22,14 @@ const (
 	Disconnected State = "disconnected"
 )
 
-// next holds the ways from state to state.
+// next holds the ways from state to state. The way to Disconnected is Remove.
 var next = map[State][]State{
-	DialingOut: {Alerting, Connected},
-	Alerting:   {Connected},
-	Connected:  {OnHold},
-	OnHold:     {Connected},
+	Pending:      {DialingOut, Alerting, Connected},
+	Disconnected: {DialingOut, Alerting, Connected},
+	DialingOut:   {Alerting, Connected},
+	Alerting:     {Connected},
+	Connected:    {OnHold},
+	OnHold:       {Connected},
 }
 
 // Member is a person, or the place, in the roster.
@@ -111,6 +75,15 @@ func (m *Member) Heard() bool { return m.State == Connected && len(m.Mute) == 0 
 // Hears tells whether anybody's sound is to reach the member.
 func (m *Member) Hears() bool { return m.State == Connected && len(m.Deaf) == 0 }
 
+// In tells whether the member's call is up.
+func (m *Member) In() bool { return m.State == Connected || m.State == OnHold }
+
+// active tells whether the member is in or being called.
+func (m *Member) active() bool { return m.In() || m.State == DialingOut || m.State == Alerting }
+
+// placed tells whether the member is in the hall or a private room, so that floor and rooms are for him.
+func (m *Member) placed() bool { return m.In() && m.Room != Lobby }
+
 func (m *Member) clone() Member {
 	c := *m
 	c.Mute, c.Deaf = slices.Clone(m.Mute), slices.Clone(m.Deaf)
@@ -119,25 +92,88 @@ func (m *Member) clone() Member {
 
 // Conference is one conference with its roster. The zero value is not ready; use New. It belongs to one goroutine.
 type Conference struct {
-	rules   Rules
-	seq     uint64
+	at      Snapshot  // all but Members
 	members []*Member // in the order of their coming
 }
 
-// New makes an empty conference.
-func New(r Rules) *Conference { return &Conference{rules: r} }
+// New makes an empty conference. Standing ones and pairs are open at once. An appointment follows the clock that Pass tells.
+// An immediate one is given its members by Invite (the creator's number, or whoever is invited as Chair, is its host), and the
+// first Pass has the host called.
+func New(r Rules) *Conference {
+	r.Start, r.End = r.Start.UTC(), r.End.UTC()
+	for _, text := range []*string{&r.Number, &r.UID, &r.Theme, &r.Memo, &r.EID, &r.Creator} {
+		*text = clean(*text, 512)
+	}
+	phases := map[Kind]Phase{Appointment: Scheduled, Immediate: Gathering}
+	c := &Conference{at: Snapshot{Rules: r, Phase: Open, Mode: ByVoice}}
+	if p, ok := phases[r.Kind]; ok {
+		c.at.Phase = p
+	}
+	return c
+}
+
+// Restore makes the conference of which s is the snapshot.
+func Restore(s Snapshot) *Conference {
+	c := &Conference{at: s.clone()}
+	c.at.Members = nil
+	for i := range s.Members {
+		m := s.Members[i].clone()
+		c.members = append(c.members, &m)
+	}
+	return c
+}
+
+// Rules are what the conference was made with; End is where it was moved to.
+func (c *Conference) Rules() Rules { return c.at.Rules }
 
 // Number is what is dialled to get in.
-func (c *Conference) Number() string { return c.rules.Number }
+func (c *Conference) Number() string { return c.at.Number }
 
 // UID names this conference and no other, ever.
-func (c *Conference) UID() string { return c.rules.UID }
+func (c *Conference) UID() string { return c.at.UID }
 
 // Seq is the sequence number of the last event; 0 before the first.
-func (c *Conference) Seq() uint64 { return c.seq }
+func (c *Conference) Seq() uint64 { return c.at.Seq }
 
-// Full tells whether another member would be refused.
-func (c *Conference) Full() bool { return c.rules.Max > 0 && len(c.members) >= c.rules.Max }
+// Phase tells how far the conference has come.
+func (c *Conference) Phase() Phase { return c.at.Phase }
+
+// Full tells whether another member would be refused: who is in or being called counts, who is absent does not.
+func (c *Conference) Full() bool { return c.at.Max > 0 && c.active() >= c.at.Max }
+
+func (c *Conference) active() (n int) {
+	for _, m := range c.members {
+		if m.active() {
+			n++
+		}
+	}
+	return n
+}
+
+// Line is the roster line of somebody with that number who is expected and not in: whoever calls in and is certainly that
+// person is to be added with its ID, and has its role and its mutes. An empty number has none.
+func (c *Conference) Line(number string) (Member, bool) {
+	if m := c.numbered(number); m != nil && !m.active() {
+		return m.clone(), true
+	}
+	return Member{}, false
+}
+
+// numbered prefers who is active, then the line of who was invited.
+func (c *Conference) numbered(number string) (found *Member) {
+	for _, m := range c.members {
+		if number == "" || m.Number != number {
+			continue
+		}
+		if m.active() {
+			return m
+		}
+		if found == nil || m.Invited && !found.Invited {
+			found = m
+		}
+	}
+	return found
+}
 
 // Member returns a copy of the member with that id.
 func (c *Conference) Member(id string) (Member, bool) {
@@ -203,39 +239,19 @@ const (
 
 // Snapshot copies the conference as it is.
 func (c *Conference) Snapshot() Snapshot {
-	s := Snapshot{Rules: c.rules, Seq: c.seq}
+	s := c.at.clone()
 	for _, m := range c.members {
 		s.Members = append(s.Members, m.clone())
 	}
 	return s
 }
 
-// Hearing gives for each member who hears anything the members whom he hears, by id, in roster order. Nobody hears
-// himself, although his id may be in his list: members who hear the same share one list, which is not to be changed.
-func (c *Conference) Hearing() map[string][]string {
-	heard := []string{}
-	for _, m := range c.members {
-		if m.Heard() {
-			heard = append(heard, m.ID)
-		}
-	}
-	hearing := make(map[string][]string, len(c.members))
-	for _, m := range c.members {
-		if m.Hears() {
-			hearing[m.ID] = heard
-		}
-	}
-	return hearing
-}
-
-// Apply carries out one command, or refuses it and changes nothing. The events are in order, their sequence numbers
-// follow on each other without a gap, and a command that changes nothing yields none.
-func (c *Conference) Apply(now time.Time, cmd Command) ([]Event, error) {
-	do, ok := verbs[cmd.Do]
-	if !ok {
-		return nil, fmt.Errorf("%w: %q is not known", ErrInvalid, cmd.Do)
-	}
-	return do(c, now, cmd)
+func (s *Snapshot) clone() Snapshot {
+	c := *s
+	c.Members = nil
+	c.Queue, c.Barred = slices.Clone(s.Queue), slices.Clone(s.Barred)
+	c.Kept, c.Rooms = slices.Clone(s.Kept), slices.Clone(s.Rooms)
+	return c
 }
 
 func (c *Conference) find(id string) *Member {
@@ -245,12 +261,4 @@ func (c *Conference) find(id string) *Member {
 		}
 	}
 	return nil
-}
-
-func (c *Conference) event(now time.Time, what What, m *Member, cmd Command) Event {
-	c.seq++
-	return Event{
-		Seq: c.seq, At: now, Conference: c.rules.Number, UID: c.rules.UID,
-		What: what, Member: m.clone(), Reason: cmd.Reason, By: cmd.By, Why: cmd.Why,
-	}
 }

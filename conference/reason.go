@@ -1,7 +1,6 @@
 package conference
 
 import (
-	"fmt"
 	"slices"
 	"time"
 )
@@ -37,32 +36,6 @@ type Actor struct {
 	Role   Role
 	Name   string // a number, a key id; may be empty
 	Member string // the id of the member who asks; empty: nobody in the roster
-}
-
-// owners holds who may set and clear each reason.
-var owners = map[Reason][]Role{
-	Hardware: {ByKey},
-	Self:     {ByMember, ByRemote, ByKey},
-	Host:     {ByHost},
-	Listener: {ByHost},
-	Hold:     {BySystem},
-	System:   {BySystem, ByKey},
-}
-
-// isOwn tells whether only the member can clear r, so that others' wish to do so is told to the member.
-func (r Reason) isOwn() bool { return r == Hardware || r == Self || r == System }
-
-func (r Reason) mayChange(by Actor, m *Member) error {
-	roles, ok := owners[r]
-	switch {
-	case !ok:
-		return fmt.Errorf("%w: %q is no reason", ErrInvalid, r)
-	case slices.Contains(roles, by.Role):
-		return nil
-	case m.Mute.Has(r) && (r == Hardware || r == System):
-		return fmt.Errorf("%s: %w", m.ID, ErrLocalOnly)
-	}
-	return fmt.Errorf("%s, reason %s, asked by %s: %w", m.ID, r, by.Role, ErrNotYours)
 }
 
 // Mark is a reason with who set it and when.
@@ -102,3 +75,6 @@ func (rs *Reasons) clear(r Reason) bool {
 	*rs = slices.DeleteFunc(*rs, func(m Mark) bool { return m.Reason == r })
 	return len(*rs) != before
 }
+
+// isOwn tells whether only the member can clear r, so that others' wish to do so is told to the member.
+func (r Reason) isOwn() bool { return r == Hardware || r == Self || r == System }

@@ -40,9 +40,11 @@ var chairRights = append(append([]Right(nil), guestRights...), RightMute, RightH
 	RightEnd, RightHand, RightRecord, RightRooms, RightShare, RightMode)
 
 // Rights lists what a role may do.
-func (r MemberRole) Rights() []Right {
+func (r MemberRole) Rights() []Right { return append([]Right(nil), r.rights()...) }
+
+func (r MemberRole) rights() []Right {
 	if r == Chair {
-		return append([]Right(nil), chairRights...)
+		return chairRights
 	}
-	return append([]Right(nil), guestRights...)
+	return guestRights
 }

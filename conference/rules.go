@@ -38,7 +38,7 @@ type Rules struct {
 
 	Early    time.Duration // how long before Start the lobby opens
 	Warn     time.Duration // how long before End the warning comes; 0: none
-	Grace    time.Duration // how long a dropped speaker's place is kept
+	Grace    time.Duration // how long Remove keeps a speaker's place for his return; who says goodbye is to YieldFloor first
 	HostGone HostRule      // empty is HostWaits
 	Idle     time.Duration // how long an immediate one stands with nobody in it; 0: until it is ended
 	Private  time.Duration // how long a wish for a private room waits for its answers; 0: 30 s
