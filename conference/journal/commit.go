@@ -219,7 +219,7 @@ func (j *Journal) add(values map[string][]byte) error {
 	endFrame(b, 0, j.seq+1, j.stamp)
 	_, err := j.file.Write(b)
 	if err == nil {
-		err = nil
+		err = j.file.Sync()
 	}
 	if err != nil {
 		j.suspect = true
