@@ -13,24 +13,29 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 )
 
-// Handler is the server's pages, behind its users, for GET and HEAD only.
+// Handler is the server's pages, behind its users, for GET and HEAD only, and the API, behind its tokens.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/{$}", s.index)
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.config.Live) })
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.config.Ready) })
 	mux.HandleFunc("/metrics", s.metrics)
-	return s.readOnly(s.known(mux))
+	pages := s.readOnly(s.known(mux))
+	if s.config.API == nil {
+		return pages
+	}
+	all := http.NewServeMux()
+	all.Handle("/", pages)
+	all.Handle("/api/", newAPI(s, *s.config.API).routes())
+	return all
 }
 
-// readOnly refuses every method that could change something, and sets what holds for all answers.
+// readOnly refuses every method that could change something.
 func (s *Server) readOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Cache-Control", "no-store")
-		h.Set("X-Content-Type-Options", "nosniff")
+		common(h)
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
-		h.Set("Referrer-Policy", "no-referrer")
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			h.Set("Allow", "GET, HEAD")
 			http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
@@ -38,6 +43,13 @@ func (s *Server) readOnly(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// common sets what holds for all answers.
+func common(h http.Header) {
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
 }
 
 // known asks for name and password (RFC 7617) when there are users. All users are compared, and by hash, so that the time

@@ -1,7 +1,8 @@
-// Package web is what the box tells over HTTP: whether it lives, whether it is ready and why not, and its metrics.
+// Package web is the box over HTTP: whether it lives, whether it is ready and why not, its metrics, and the API with which
+// conferences are made and steered, and their recordings, files and messages fetched.
 //
-// It only answers: nothing here changes the box, and it holds no state of its own. It must not know where a check or a
-// metric comes from.
+// It reads requests and writes answers; what they mean is the house's matter. It must not know where a check, a metric or a
+// recording comes from.
 package web
 
 import (
@@ -51,6 +52,7 @@ type Config struct {
 	Live    []Check      // a failure means that a restart would help
 	Ready   []Check      // a failure means that calls should not be sent here now
 	Set     *metrics.Set // of the box's metrics; the process's own are added
+	API     *API         // nil is without
 	Log     *slog.Logger
 }
 
