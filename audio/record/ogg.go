@@ -12,9 +12,8 @@ const (
 	maxLacing   = 255
 	maxPageSize = pageHeader + maxLacing + maxLacing*255
 
-	flagContinued = 1
-	flagFirst     = 2
-	flagLast      = 4
+	flagFirst = 2
+	flagLast  = 4
 )
 
 // crcTable is that of Ogg's checksum: polynomial 0x04c11db7, nothing reflected, nothing inverted.
@@ -104,17 +103,6 @@ func parsePage(b []byte) (page, error) {
 		return page{}, fmt.Errorf("%w: damaged Ogg page", ErrBroken)
 	}
 	return p, nil
-}
-
-// packets is how many packets end in p.
-func (p page) packets() int {
-	n := 0
-	for _, l := range p.lacing {
-		if l < 255 {
-			n++
-		}
-	}
-	return n
 }
 
 // opusHead is the identification header (RFC 7845, 5.1) of 48 kHz mono with skip samples to be dropped at the beginning.
