@@ -67,6 +67,14 @@ func listen(addrs ...string) option {
 
 func newEnd(t testing.TB, opts ...option) *end {
 	t.Helper()
+	e := restEnd(t, opts...)
+	e.start()
+	return e
+}
+
+// restEnd is an end whose agent does not run yet.
+func restEnd(t testing.TB, opts ...option) *end {
+	t.Helper()
 	e := &end{t: t, calls: make(chan *Call, 64), events: map[*Call]chan Event{}, legs: map[*Call]audio.Format{}, done: make(chan error, 1)}
 	e.incoming = func(c *Call) { c.Answer() }
 	var err error
@@ -86,6 +94,13 @@ func newEnd(t testing.TB, opts ...option) *end {
 		o(&cfg)
 	}
 	e.agent = New(cfg)
+	return e
+}
+
+// start has the agent run until the test is over.
+func (e *end) start() {
+	t := e.t
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	e.cancel = cancel
 	go func() { e.done <- e.agent.Run(ctx) }()
@@ -103,7 +118,6 @@ func newEnd(t testing.TB, opts ...option) *end {
 		ticking.Wait()
 		e.poller.Close()
 	})
-	return e
 }
 
 // stop ends the agent; again does nothing.

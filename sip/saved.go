@@ -165,8 +165,13 @@ func (r *Dialog) dialog(a *Agent) (dialog, error) {
 	var uris [3]gosip.Uri
 	for i, s := range []string{r.LocalURI, r.RemoteURI, r.Contact} {
 		var err error
-		if uris[i], err = parseURI(s); err != nil {
-			return d, err
+		if i < 2 && visible(s, "<>\"") && strings.HasPrefix(s, "tel:") { // From and To need not lead anywhere
+			err = gosip.ParseUri(s, &uris[i])
+		} else {
+			uris[i], err = parseURI(s)
+		}
+		if err != nil {
+			return d, fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
 	}
 	for _, s := range strings.Fields(r.Routes) {

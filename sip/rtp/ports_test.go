@@ -114,3 +114,36 @@ func TestPortsBeginAnywhere(t *testing.T) {
 		t.Errorf("50 ranges begin at %d different places", len(seen))
 	}
 }
+
+// A call that had a port before the program was started again gets it back, or learns that it cannot.
+func TestOpenAt(t *testing.T) {
+	first := freeRange(t, 6)
+	p := NewPorts(PortsConfig{Bind: loopback, First: first, Last: first + 3})
+	s, err := p.OpenAt(first + 2)
+	if err != nil || s.Port() != first+2 || p.InUse() != 1 {
+		t.Fatalf("%v, %v", s, err)
+	}
+	for _, port := range []int{first + 2, first + 1, first + 4, first - 2, 0, -2, 65536} {
+		if _, err := p.OpenAt(port); !errors.Is(err, ErrPortsExhausted) {
+			t.Errorf("port %d: %v", port, err)
+		}
+	}
+	other, err := p.Open()
+	if err != nil || other.Port() != first {
+		t.Fatalf("%v, %v", other, err)
+	}
+	other.Close()
+	s.Close()
+	if s, err = p.OpenAt(first + 2); err != nil { // its own rest does not keep a call from it
+		t.Fatal(err)
+	}
+	s.Close()
+	taken, err := NewPorts(PortsConfig{Bind: loopback}).OpenAt(first + 4)
+	if err != nil || taken.Port() != first+4 {
+		t.Fatalf("%v, %v", taken, err)
+	}
+	defer taken.Close()
+	if _, err := NewPorts(PortsConfig{Bind: loopback}).OpenAt(first + 4); !errors.Is(err, ErrPortsExhausted) {
+		t.Errorf("another program's: %v", err)
+	}
+}
