@@ -204,14 +204,6 @@ func (j *Journal) commit(b *batch) error {
 // add appends one frame. After a failure nothing is known of the file's end, and after a failed sync nothing of what the disk
 // will make of it: then a new file is needed.
 func (j *Journal) add(values map[string][]byte) error {
-	if j.file == nil {
-		f, err := j.o.FS.Open(j.path, os.O_WRONLY|os.O_APPEND)
-		if err != nil {
-			j.suspect = true
-			return fmt.Errorf("journal: %w", err)
-		}
-		j.file = f
-	}
 	b := beginFrame(nil)
 	for key, value := range values {
 		b = appendChange(b, key, value)

@@ -73,7 +73,7 @@ const maxWaiting = 4096
 // Journal is an open journal. Its methods may be called from any goroutine.
 type Journal struct {
 	o       Options
-	path    string
+	path    string // of the file
 	damage  Damage
 	work    chan struct{} // there is something to write
 	waiting chan struct{} // there is somebody to be told in time
@@ -81,7 +81,7 @@ type Journal struct {
 	file    File // belongs to the writing goroutine, as the next three
 	stamp   stamp
 	seq     uint64
-	suspect bool // the file's end is unknown, or the file itself: a new one is needed
+	suspect bool // it is not known how the file is on the disk: a new one is needed
 
 	mu      sync.Mutex // guards what follows
 	values  map[string][]byte
@@ -128,8 +128,8 @@ func Open(dir string, o Options) (*Journal, map[string][]byte, error) {
 	c.damage.Err = j.damage.Err
 	j.live = c.detach()
 	j.values, j.stamp, j.seq, j.damage, j.size = c.values, c.stamp, c.seq, c.damage, len(b)
-	j.all = len(b) == 0 || c.damage != Damage{}
-	j.suspect = j.all
+	// What a former life could not sync may stand here without being on the disk: a new file is written first.
+	j.all, j.suspect = true, true
 	given := make(map[string][]byte, len(j.values))
 	for key, value := range j.values {
 		given[key] = value

@@ -300,7 +300,9 @@ func TestNoRoomToWriteAnew(t *testing.T) {
 		return nil
 	}
 	j, _, _ := run(t, "d", journal.Options{FS: disk, Slack: 100})
-	put(t, j, "gone", "x")
+	if !put(t, j, "gone", "x") {
+		t.Fatal("not durable")
+	}
 	full.Store(true)
 	j.Delete("gone", nil)
 	for i := range 50 {
