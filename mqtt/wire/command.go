@@ -143,6 +143,32 @@ const (
 	ReasonDeclined     = "declined"       // the far end refused (SIP 403, 603)
 	ReasonFull         = "full"           // the conference takes no more
 	ReasonUnavailable  = "unavailable"    // the means are missing: no card, no port, no PBX
+
+	// Of members' commands.
+	ReasonBadToken     = "bad_token"        // not one of ours: its signature, algorithm, issuer or audience
+	ReasonTokenExpired = "token_expired"    // its time is over
+	ReasonTokenRevoked = "token_revoked"    // it was withdrawn
+	ReasonUnbound      = "unbound_token"    // it names no key, and so proves no sender
+	ReasonWrongSender  = "wrong_sender"     // by is not the token's subject, or the topic another's
+	ReasonWrongTopic   = "wrong_topic"      // signed for another topic, or not asked on this one
+	ReasonWrongConf    = "wrong_conference" // the token is for another conference
+	ReasonWrongUID     = "wrong_uid"        // the conference with this number is another one by now
+	ReasonNoConference = "no_conference"    // there is none with this number
+	ReasonForbidden    = "forbidden"        // the sender may not do that
+	ReasonNoMember     = "no_member"        // nobody in the roster has this id
+	ReasonNoRoom       = "no_room"          // there is no such private room
+	ReasonAbsent       = "absent"           // that member is not in the conference now
+	ReasonNoQueue      = "no_queue"         // everybody may speak here
+	ReasonNoPlace      = "no_place"         // all places on the floor are taken
+	ReasonNotRecording = "not_recording"    // nothing is recorded
+	ReasonMessagesOff  = "messages_closed"  // the conference takes no messages
+	ReasonLocked       = "locked"           // the conference takes in nobody who is not invited
+	ReasonBarred       = "barred"           // was kicked out, and not invited again
+	ReasonNotYet       = "not_yet"          // the conference has not begun
+	ReasonOver         = "over"             // the conference has ended
+	ReasonConflict     = "conflict"         // makes no sense as things stand; detail says why
+	ReasonNotDurable   = "not_durable"      // what must last cannot be kept now, and was not done
+	ReasonStorageFull  = "storage_full"     // there is no room on the disk
 )
 
 // Reasons lists every reason of this version.
@@ -151,7 +177,10 @@ func Reasons() []string {
 		ReasonClockUnset, ReasonExpired, ReasonTooFar, ReasonIDReused, ReasonBusy, ReasonTooLarge, ReasonInvalidJSON,
 		ReasonUnknownField, ReasonInvalidValue, ReasonUnknownVerb, ReasonLocalOnly, ReasonNotJoined, ReasonJoined,
 		ReasonNoCall, ReasonDenied, ReasonNotFound, ReasonFarBusy, ReasonNoAnswer, ReasonDeclined, ReasonFull,
-		ReasonUnavailable}
+		ReasonUnavailable, ReasonBadToken, ReasonTokenExpired, ReasonTokenRevoked, ReasonUnbound, ReasonWrongSender,
+		ReasonWrongTopic, ReasonWrongConf, ReasonWrongUID, ReasonNoConference, ReasonForbidden, ReasonNoMember, ReasonNoRoom, ReasonAbsent,
+		ReasonNoQueue, ReasonNoPlace, ReasonNotRecording, ReasonMessagesOff,
+		ReasonLocked, ReasonBarred, ReasonNotYet, ReasonOver, ReasonConflict, ReasonNotDurable, ReasonStorageFull}
 }
 
 // Answer is the payload of Box.Res.

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"parley/conference"
@@ -10,81 +11,180 @@ import (
 // Notice is the payload of Conf.Notice: one event of a conference. Who finds a gap in Seq asks for the snapshot by
 // looking at Conf.State, and a Notice of another UID belongs to another conference that had the same number.
 type Notice struct {
-	Conf   string    `json:"conf"`
-	UID    string    `json:"uid"`
-	Seq    uint64    `json:"seq"`
-	At     time.Time `json:"at"`
-	Event  string    `json:"event"`  // joined, changed, left, muted, unmuted, ...
-	Member Member    `json:"member"` // as it is after the event
-	Reason string    `json:"reason,omitempty"`
-	By     *By       `json:"by,omitempty"`
-	Why    string    `json:"why,omitempty"`
+	Conf     string    `json:"conf"`
+	UID      string    `json:"uid"`
+	Seq      uint64    `json:"seq"`
+	At       time.Time `json:"at"`
+	Event    string    `json:"event"`            // joined, changed, left, muted, unmuted, ...
+	Member   *Member   `json:"member,omitempty"` // whom it is about, as he is after the event; nil: the conference itself
+	Reason   string    `json:"reason,omitempty"`
+	Room     string    `json:"room,omitempty"`
+	Position int       `json:"position,omitempty"` // in the queue, from 1
+	Until    time.Time `json:"until,omitzero"`
+	Text     string    `json:"text,omitempty"` // of a note
+	By       *By       `json:"by,omitempty"`
+	Why      string    `json:"why,omitempty"`
 }
 
 // By is who asked for what happened.
 type By struct {
-	Role string `json:"role"` // key, member, host, system, remote
-	Name string `json:"name,omitempty"`
+	Role   string `json:"role"` // key, member, host, system, remote
+	Name   string `json:"name,omitempty"`
+	Member string `json:"member,omitempty"` // the id of one in the roster
 }
 
 // Member is one line of the roster.
 type Member struct {
-	ID     string    `json:"id"`
-	Number string    `json:"number,omitempty"`
-	Name   string    `json:"name,omitempty"` // as given by the far end: not to be trusted
-	Place  bool      `json:"place,omitempty"`
-	State  string    `json:"state"` // dialing-out, alerting, connected, on-hold, disconnected
-	Since  time.Time `json:"since"`
-	Mute   []Reason  `json:"mute,omitempty"`
-	Deaf   []Reason  `json:"deaf,omitempty"`
-	Talks  bool      `json:"talks,omitempty"`
+	ID         string    `json:"id"`
+	Number     string    `json:"number,omitempty"`
+	Name       string    `json:"name,omitempty"` // as given by the far end: not to be trusted
+	Place      bool      `json:"place,omitempty"`
+	State      string    `json:"state"` // pending, dialing-out, alerting, connected, on-hold, disconnected
+	Since      time.Time `json:"since"`
+	Why        string    `json:"why,omitempty"`  // of disconnected
+	Role       string    `json:"role,omitempty"` // host, guest
+	Room       string    `json:"room,omitempty"` // lobby, or a private one; absent: the hall
+	Invited    bool      `json:"invited,omitempty"`
+	Mute       []Reason  `json:"mute,omitempty"`
+	Deaf       []Reason  `json:"deaf,omitempty"`
+	Talks      bool      `json:"talks,omitempty"`
+	Floor      string    `json:"floor,omitempty"` // queued, granted
+	FloorSince time.Time `json:"floor_since,omitzero"`
+	SpokenS    float64   `json:"spoken_s,omitempty"` // seconds, until he last rested
+	Asked      string    `json:"asked,omitempty"`    // the member who asks this one into a private room
 }
 
-// Snapshot is the payload of Conf.State: the whole conference at Seq.
+// Snapshot is the payload of Conf.State: the whole conference at Seq. It holds no password.
 type Snapshot struct {
-	Conf    string   `json:"conf"`
-	UID     string   `json:"uid"`
-	Theme   string   `json:"theme,omitempty"`
-	Max     int      `json:"max,omitempty"` // members it takes; 0: no limit
-	Seq     uint64   `json:"seq"`
-	Members []Member `json:"members"`
+	Conf           string    `json:"conf"`
+	UID            string    `json:"uid"`
+	Kind           string    `json:"kind,omitempty"`  // standing, immediate, appointment
+	Phase          string    `json:"phase,omitempty"` // scheduled, gathering, open, over
+	Theme          string    `json:"theme,omitempty"`
+	Memo           string    `json:"memo,omitempty"`
+	Creator        string    `json:"creator,omitempty"`
+	Start          time.Time `json:"start,omitzero"`
+	End            time.Time `json:"end,omitzero"`
+	Max            int       `json:"max,omitempty"`      // members it takes; 0: no limit
+	Speakers       int       `json:"speakers,omitempty"` // who may speak at once; 0: everybody
+	Seq            uint64    `json:"seq"`
+	Members        []Member  `json:"members"`
+	Omitted        int       `json:"omitted,omitempty"` // members for whom there was no room in this message
+	Queue          []string  `json:"queue,omitempty"`   // members' ids, the next one first
+	Pinned         string    `json:"pinned,omitempty"`
+	Kept           []Kept    `json:"kept,omitempty"`
+	Rooms          []Room    `json:"rooms,omitempty"`
+	HouseClosed    bool      `json:"house_closed,omitempty"`
+	Locked         bool      `json:"locked,omitempty"`
+	Recording      *Tape     `json:"recording,omitempty"` // nil: there is none
+	Mode           string    `json:"mode,omitempty"`      // voice, messages
+	MessagesClosed bool      `json:"messages_closed,omitempty"`
+}
+
+// Kept is a place on the floor that waits for a member who has dropped off.
+type Kept struct {
+	ID     string    `json:"id,omitempty"` // that the member had
+	Number string    `json:"number,omitempty"`
+	Name   string    `json:"name,omitempty"`
+	Until  time.Time `json:"until"`
+}
+
+// Room is a private part of a conference.
+type Room struct {
+	ID         string `json:"id"`
+	By         string `json:"by,omitempty"`
+	Unrecorded bool   `json:"unrecorded,omitempty"`
+}
+
+// Tape is how the recording runs.
+type Tape struct {
+	Paused bool      `json:"paused,omitempty"`
+	Since  time.Time `json:"since"`
+	By     string    `json:"by,omitempty"`
 }
 
 var (
-	memberStates = []string{string(conference.DialingOut), string(conference.Alerting), string(conference.Connected),
-		string(conference.OnHold), string(conference.Disconnected)}
+	memberStates = []string{string(conference.Pending), string(conference.DialingOut), string(conference.Alerting),
+		string(conference.Connected), string(conference.OnHold), string(conference.Disconnected)}
 	reasonWords = []string{string(conference.Hardware), string(conference.Self), string(conference.Host),
 		string(conference.Listener), string(conference.Hold), string(conference.System)}
 	roleWords = []string{string(conference.ByKey), string(conference.ByMember), string(conference.ByHost),
 		string(conference.BySystem), string(conference.ByRemote)}
-	eventWords = []string{string(conference.Joined), string(conference.Changed), string(conference.Left),
-		string(conference.Muted), string(conference.Unmuted), string(conference.Deafened), string(conference.Heard),
-		string(conference.UnmuteRequested), string(conference.Talking), string(conference.Resting)}
+	chairWords = []string{string(conference.Guest), string(conference.Chair)}
+	floorWords = []string{string(conference.FloorQueue), string(conference.FloorHeld)}
+	kindWords  = []string{string(conference.Pair), string(conference.Standing), string(conference.Immediate),
+		string(conference.Appointment)}
+	phaseWords = []string{string(conference.Scheduled), string(conference.Gathering), string(conference.Open), string(conference.Over)}
+	modeWords  = []string{string(conference.ByVoice), string(conference.ByMessages)}
+)
+
+// eventWords are all that conference tells.
+var eventWords = []string{
+	string(conference.Joined), string(conference.Changed), string(conference.Left),
+	string(conference.Muted), string(conference.Unmuted), string(conference.Deafened), string(conference.Heard),
+	string(conference.UnmuteRequested), string(conference.Talking), string(conference.Resting),
+	string(conference.LobbyOpened), string(conference.Opened), string(conference.Call), string(conference.Kicked),
+	string(conference.Ended), string(conference.Warned), string(conference.Prolonged), string(conference.HouseClosed),
+	string(conference.HouseOpened), string(conference.Locked), string(conference.Unlocked),
+	string(conference.BecameHost), string(conference.NoHost), string(conference.Queued), string(conference.QueueMoved),
+	string(conference.Unqueued), string(conference.Granted), string(conference.Yielded), string(conference.Pinned),
+	string(conference.RoomOpened), string(conference.RoomClosed), string(conference.Moved), string(conference.NotMoved),
+	string(conference.RoomAsked), string(conference.RoomDeclined), string(conference.HostCalled),
+	string(conference.RecordStarted), string(conference.RecordPaused), string(conference.RecordStopped),
+	string(conference.Noted), string(conference.MessagesOnly), string(conference.VoiceAgain),
+	string(conference.MessagesOff), string(conference.MessagesOn),
+}
+
+const (
+	maxRoom  = 64
+	maxRooms = 64
 )
 
 // Check tells what is wrong with the values.
 func (n *Notice) Check() error {
-	if err := firstOf(named("conf", CheckConfName(n.Conf)), checkID("uid", n.UID), when("at", n.At),
-		oneOf("event", n.Event, eventWords), n.Member.check("member."), text("why", n.Why, 0, 256)); err != nil {
-		return err
-	}
-	if n.Seq == 0 {
+	switch {
+	case n.Seq == 0:
 		return invalid("seq", "want a number from 1 on")
+	case n.Position < 0:
+		return invalid("position", "want a number from 1 on")
 	}
-	if n.Reason != "" {
-		if err := oneOf("reason", n.Reason, reasonWords); err != nil {
-			return err
-		}
+	if err := firstOf(named("conf", CheckConfName(n.Conf)), checkID("uid", n.UID), when("at", n.At),
+		known("event", n.Event, eventWords), n.Member.check("member."),
+		optional("reason", n.Reason, reasonWords), text("room", n.Room, 0, maxRoom), text("text", n.Text, 0, maxNote),
+		text("why", n.Why, 0, 256)); err != nil {
+		return err
 	}
 	if n.By == nil {
 		return nil
 	}
-	return firstOf(oneOf("by.role", n.By.Role, roleWords), text("by.name", n.By.Name, 0, 128))
+	return firstOf(oneOf("by.role", n.By.Role, roleWords), text("by.name", n.By.Name, 0, 128), text("by.member", n.By.Member, 0, 64))
 }
 
 func (m *Member) check(at string) error {
+	if m == nil {
+		return nil
+	}
 	return firstOf(text(at+"id", m.ID, 1, 64), text(at+"number", m.Number, 0, 128), text(at+"name", m.Name, 0, 128),
-		oneOf(at+"state", m.State, memberStates), when(at+"since", m.Since), reasons(at+"mute", m.Mute), reasons(at+"deaf", m.Deaf))
+		oneOf(at+"state", m.State, memberStates), when(at+"since", m.Since), text(at+"why", m.Why, 0, 256),
+		optional(at+"role", m.Role, chairWords), text(at+"room", m.Room, 0, maxRoom), reasons(at+"mute", m.Mute),
+		reasons(at+"deaf", m.Deaf), optional(at+"floor", m.Floor, floorWords), number(at+"spoken_s", &m.SpokenS, 0, 1e9),
+		text(at+"asked", m.Asked, 0, 64))
+}
+
+// known is oneOf for a list that is too long to be told.
+func known(path, word string, words []string) error {
+	if !slices.Contains(words, word) {
+		return invalid(path, "%.40q is none", word)
+	}
+	return nil
+}
+
+// optional takes one of the words, or none.
+func optional(path, word string, words []string) error {
+	if word == "" {
+		return nil
+	}
+	return oneOf(path, word, words)
 }
 
 func reasons(path string, list []Reason) error {
@@ -105,11 +205,14 @@ func reasons(path string, list []Reason) error {
 
 // Check tells what is wrong with the values.
 func (s *Snapshot) Check() error {
-	if err := firstOf(named("conf", CheckConfName(s.Conf)), checkID("uid", s.UID), text("theme", s.Theme, 0, 256)); err != nil {
+	if err := firstOf(named("conf", CheckConfName(s.Conf)), checkID("uid", s.UID), optional("kind", s.Kind, kindWords),
+		optional("phase", s.Phase, phaseWords), text("theme", s.Theme, 0, 256), text("memo", s.Memo, 0, 256),
+		text("creator", s.Creator, 0, 128), optional("mode", s.Mode, modeWords), text("pinned", s.Pinned, 0, 64),
+		texts("queue", s.Queue, MaxListed, 64), s.checkParts()); err != nil {
 		return err
 	}
-	if s.Max < 0 || len(s.Members) > MaxListed {
-		return invalid("members", "%d at most, and max 0 or more", MaxListed)
+	if s.Max < 0 || s.Speakers < 0 || s.Omitted < 0 || len(s.Members) > MaxListed {
+		return invalid("members", "%d at most, and max, speakers and omitted 0 or more", MaxListed)
 	}
 	seen := map[string]bool{}
 	for i := range s.Members {
@@ -125,49 +228,24 @@ func (s *Snapshot) Check() error {
 	return nil
 }
 
-func (s *Snapshot) fill() {
-	if s.Members == nil {
-		s.Members = []Member{}
+func (s *Snapshot) checkParts() error {
+	if len(s.Rooms) > maxRooms || len(s.Kept) > maxRooms {
+		return invalid("rooms", "%d rooms and kept places at most", maxRooms)
 	}
-}
-
-// NoticeOf puts an event into the form in which it travels. Texts that the far end chose are made printable and cut.
-func NoticeOf(e conference.Event) Notice {
-	n := Notice{Conf: e.Conference, UID: e.UID, Seq: e.Seq, At: e.At.UTC(), Event: string(e.What), Member: memberOf(e.Member),
-		Reason: string(e.Reason), Why: printable(e.Why, 256)}
-	if e.By.Role != "" {
-		n.By = &By{Role: string(e.By.Role), Name: printable(e.By.Name, 128)}
+	for i, r := range s.Rooms {
+		at := fmt.Sprintf("rooms[%d].", i)
+		if err := firstOf(text(at+"id", r.ID, 1, maxRoom), text(at+"by", r.By, 0, 128)); err != nil {
+			return err
+		}
 	}
-	return n
-}
-
-// SnapshotOf puts a snapshot into the form in which it travels.
-func SnapshotOf(s conference.Snapshot) Snapshot {
-	out := Snapshot{Conf: s.Number, UID: s.UID, Theme: printable(s.Theme, 256), Max: s.Max, Seq: s.Seq, Members: []Member{}}
-	for _, m := range s.Members {
-		out.Members = append(out.Members, memberOf(m))
+	for i, k := range s.Kept {
+		at := fmt.Sprintf("kept[%d].", i)
+		if err := firstOf(text(at+"id", k.ID, 0, 64), text(at+"number", k.Number, 0, 128), text(at+"name", k.Name, 0, 128), when(at+"until", k.Until)); err != nil {
+			return err
+		}
 	}
-	return out
-}
-
-// GateOf tells a member's mute reasons as the state of the place's gate.
-func GateOf(mute conference.Reasons) Gate {
-	g := Gate{Gate: Open, Reasons: reasonsOf(mute)}
-	if len(mute) > 0 {
-		g.Gate = Closed
+	if s.Recording == nil {
+		return nil
 	}
-	return g
-}
-
-func memberOf(m conference.Member) Member {
-	return Member{ID: m.ID, Number: printable(m.Number, 128), Name: printable(m.Name, 128), Place: m.Place,
-		State: string(m.State), Since: m.Since.UTC(), Mute: reasonsOf(m.Mute), Deaf: reasonsOf(m.Deaf), Talks: m.Talks}
-}
-
-func reasonsOf(marks conference.Reasons) []Reason {
-	out := []Reason{}
-	for _, m := range marks {
-		out = append(out, Reason{Reason: string(m.Reason), By: string(m.By.Role), Name: printable(m.By.Name, 128), Since: m.At.UTC()})
-	}
-	return out
+	return firstOf(when("recording.since", s.Recording.Since), text("recording.by", s.Recording.By, 0, 128))
 }

@@ -274,7 +274,11 @@ func tagOf(f reflect.StructField) string {
 // filler makes empty lists of those that are nil, which would travel as null.
 type filler interface{ fill() }
 
-// Encode writes a payload, after its own check: what this side would refuse to read it does not send.
+// shrinker can be made shorter, one step after the other, until it returns false.
+type shrinker interface{ shrink(step int) bool }
+
+// Encode writes a payload, after its own check: what this side would refuse to read it does not send. Texts and lists of v
+// that do not fit are cut.
 func Encode(v checker) ([]byte, error) {
 	if f, ok := v.(filler); ok {
 		f.fill()
@@ -283,6 +287,11 @@ func Encode(v checker) ([]byte, error) {
 		return nil, err
 	}
 	b, err := json.Marshal(v)
+	if s, ok := v.(shrinker); ok {
+		for step := 0; err == nil && len(b) > MaxPayload && s.shrink(step); step++ {
+			b, err = json.Marshal(v)
+		}
+	}
 	if err != nil {
 		return nil, &FieldError{Kind: ErrInvalidValue, Want: err.Error()}
 	}

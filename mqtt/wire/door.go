@@ -4,19 +4,14 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
-	"sync"
 	"time"
 )
 
 // Door is where commands come in: it lets those through that are signed by a known key for this box, this verb and this
 // time, each id once, and has the answer for all the others. Its methods may be called from any goroutine.
 type Door struct {
-	cfg DoorConfig
-
-	mu    sync.Mutex // guards what follows
-	seen  map[string]*entry
-	ready float64 // commands that may be looked at now
-	at    time.Time
+	cfg    DoorConfig
+	memory *memory[Answer]
 }
 
 // A signature costs the box's processor up to a millisecond: whoever can publish must not be able to take all of it.
@@ -37,13 +32,6 @@ type DoorConfig struct {
 	MaxSeen  int           // ids kept until they expire; 0: 1024. When they are all taken, new commands are rejected as busy
 }
 
-// entry is what is kept of a command until its exp.
-type entry struct {
-	sum    [sha256.Size]byte
-	exp    time.Time
-	answer Answer
-}
-
 // NewDoor makes a door.
 func NewDoor(cfg DoorConfig) *Door {
 	if cfg.MaxAhead <= 0 {
@@ -55,7 +43,7 @@ func NewDoor(cfg DoorConfig) *Door {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Door{cfg: cfg, seen: map[string]*entry{}, ready: atOnce, at: cfg.Now()}
+	return &Door{cfg: cfg, memory: newMemory[Answer](cfg.Now, perSecond, atOnce, cfg.MaxSeen, cfg.MaxSeen)}
 }
 
 // Verdict is what a Door says of a message.
@@ -80,7 +68,7 @@ func (d *Door) Receive(topic string, payload []byte, retained bool) Verdict {
 		return Verdict{Ignore: true}
 	}
 	v := Verdict{Topic: d.cfg.Box.Res(t.Verb)}
-	if !d.mayLook() {
+	if !d.memory.mayLook() {
 		v.Answer = Answer{Status: Rejected, Reason: ReasonBusy}
 		return v
 	}
@@ -98,22 +86,13 @@ func (d *Door) Receive(topic string, payload []byte, retained bool) Verdict {
 		v.Answer = Answer{ID: v.Command.ID, Status: Rejected, Reason: reason}
 		return v
 	}
-	v.Answer, v.Fresh = d.once(v.Command, sha256.Sum256(signed))
-	return v
-}
-
-// mayLook tells whether another message may be judged now.
-func (d *Door) mayLook() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	now := d.cfg.Now()
-	d.ready = min(atOnce, d.ready+perSecond*max(0, now.Sub(d.at).Seconds()))
-	d.at = now
-	if d.ready < 1 {
-		return false
+	id, reason := v.Command.ID, ""
+	v.Answer, v.Fresh, reason = d.memory.once(commandID{id: id}, sha256.Sum256(signed), time.Unix(v.Command.Exp, 0),
+		Answer{ID: id, Status: Accepted})
+	if reason != "" {
+		v.Answer = Answer{ID: id, Status: Rejected, Reason: reason}
 	}
-	d.ready--
-	return true
+	return v
 }
 
 // refuse answers what carries no proof. The id in it is repeated so that an honest sender finds the answer.
@@ -134,7 +113,6 @@ func refuse(payload, signed []byte, err error) Answer {
 
 // judge gives the reason for which a genuine command is not for here and now; empty if it is.
 func (d *Door) judge(t Topic, c Command) string {
-	now, exp := d.cfg.Now(), time.Unix(c.Exp, 0)
 	switch {
 	case c.EID != t.EID || c.Box != t.Box:
 		return ReasonWrongBox
@@ -144,52 +122,25 @@ func (d *Door) judge(t Topic, c Command) string {
 		return ReasonUnknownVerb
 	case c.Sess != 0 && c.Sess != d.cfg.Sess:
 		return ReasonWrongSess
-	case d.cfg.ClockSet != nil && !d.cfg.ClockSet():
+	case !believed(d.cfg.ClockSet):
 		return ReasonClockUnset
+	}
+	return judgeExp(c.Exp, d.cfg.Now(), d.cfg.MaxAhead)
+}
+
+func believed(clockSet func() bool) bool { return clockSet == nil || clockSet() }
+
+// judgeExp gives the reason for which a command is not for this time; empty if it is.
+func judgeExp(unix int64, now time.Time, ahead time.Duration) string {
+	exp := time.Unix(unix, 0)
+	switch {
 	case !now.Before(exp):
 		return ReasonExpired
-	case exp.After(now.Add(d.cfg.MaxAhead)):
+	case exp.After(now.Add(ahead)):
 		return ReasonTooFar
 	}
 	return ""
 }
 
-// once gives accepted to an id that is new, and to one that is not the answer it has had.
-func (d *Door) once(c Command, sum [sha256.Size]byte) (a Answer, fresh bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if e, ok := d.seen[c.ID]; ok {
-		if e.sum != sum {
-			return Answer{ID: c.ID, Status: Rejected, Reason: ReasonIDReused}, false
-		}
-		return e.answer, false
-	}
-	if len(d.seen) >= d.cfg.MaxSeen {
-		d.forget()
-	}
-	if len(d.seen) >= d.cfg.MaxSeen {
-		return Answer{ID: c.ID, Status: Rejected, Reason: ReasonBusy}, false
-	}
-	a = Answer{ID: c.ID, Status: Accepted}
-	d.seen[c.ID] = &entry{sum: sum, exp: time.Unix(c.Exp, 0), answer: a}
-	return a, true
-}
-
-// forget drops what has expired: it would be refused for that now. The caller holds the lock.
-func (d *Door) forget() {
-	now := d.cfg.Now()
-	for id, e := range d.seen {
-		if !now.Before(e.exp) {
-			delete(d.seen, id)
-		}
-	}
-}
-
 // Settle records the outcome of a fresh command, so that the same one coming again gets the same answer.
-func (d *Door) Settle(a Answer) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if e, ok := d.seen[a.ID]; ok {
-		e.answer = a
-	}
-}
+func (d *Door) Settle(a Answer) { d.memory.settle(commandID{id: a.ID}, a) }

@@ -31,6 +31,8 @@ var payloads = map[string]func() checker{
 	"Lease": func() checker { return new(Lease) }, "Notice": func() checker { return new(Notice) },
 	"Snapshot": func() checker { return new(Snapshot) }, "Envelope": func() checker { return new(Envelope) },
 	"Command": func() checker { return new(Command) }, "Answer": func() checker { return new(Answer) },
+	"ConfCommand": func() checker { return new(ConfCommand) }, "UserNotice": func() checker { return new(UserNotice) },
+	"Bookings": func() checker { return new(Bookings) },
 }
 
 var example = regexp.MustCompile("(?s)```json (\\w+)\n(.*?)\n```")
@@ -105,10 +107,10 @@ func TestSignedExample(t *testing.T) {
 	}
 }
 
-// column gives the first cells, without their backquotes, of the table under that heading row.
-func column(t *testing.T, heading string) (cells []string) {
+// rows gives the cells, without their backquotes, of the table under a heading row that begins so.
+func rows(t *testing.T, heading string) (rows [][]string) {
 	t.Helper()
-	_, rest, ok := strings.Cut(protocol(t), "| "+heading+" |")
+	_, rest, ok := strings.Cut(protocol(t), "\n| "+heading+" |")
 	if !ok {
 		t.Fatalf("no table %q", heading)
 	}
@@ -117,9 +119,22 @@ func column(t *testing.T, heading string) (cells []string) {
 			continue
 		}
 		if !strings.HasPrefix(line, "|") {
-			return cells
+			return rows
 		}
-		cells = append(cells, strings.Trim(strings.TrimSpace(strings.Split(line, "|")[1]), "`"))
+		var row []string
+		for _, cell := range strings.Split(strings.Trim(line, "|"), "|") {
+			row = append(row, strings.TrimSpace(strings.ReplaceAll(cell, "`", "")))
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// column gives the first cells of a table.
+func column(t *testing.T, heading string) (cells []string) {
+	t.Helper()
+	for _, row := range rows(t, heading) {
+		cells = append(cells, row[0])
 	}
 	return cells
 }
@@ -133,7 +148,7 @@ func same(t *testing.T, what string, page, code []string) {
 }
 
 func TestTables(t *testing.T) {
-	same(t, "reasons", column(t, "reason"), Reasons())
+	same(t, "reasons", append(column(t, "reason"), column(t, "reason of a member's")...), Reasons())
 	var verbs []string
 	for _, v := range Verbs() {
 		verbs = append(verbs, string(v))
@@ -142,11 +157,13 @@ func TestTables(t *testing.T) {
 	same(t, "verbs", verbs, mapKeys(verbArgs))
 	b := Box{eid: "{eid}", box: "{box}"}
 	c := Conf{eid: "{eid}", name: "{confName}"}
+	u, g := User{eid: "{eid}", uid: "{uid}"}, User{eid: "{eid}", uid: "{gid}"}
 	same(t, "topics", column(t, "topic"), []string{b.State(), b.Info(), b.Cmd("{verb}"), b.Res("{verb}"), b.Keys(), b.Mute(),
-		b.Call(), b.topic("alert/{id}"), b.Tele(), b.Levels(), b.LevelsLease(), c.Notice(), c.State()})
+		b.Call(), b.topic("alert/{id}"), b.Tele(), b.Levels(), b.LevelsLease(), b.Bookings(), c.Notice(), c.State(), c.Cmd(),
+		u.Cmd(), u.Notice(), u.IM(), g.IM()})
 }
 
-func mapKeys[V any](m map[Verb]V) (keys []string) {
+func mapKeys[K ~string, V any](m map[K]V) (keys []string) {
 	for k := range maps.Keys(m) {
 		keys = append(keys, string(k))
 	}
@@ -160,7 +177,7 @@ func TestWords(t *testing.T) {
 	for _, w := range stateWords {
 		words = append(words, string(w))
 	}
-	for _, list := range [][]string{eventWords, reasonWords, roleWords} {
+	for _, list := range [][]string{eventWords, reasonWords, roleWords, chairWords, floorWords, kindWords[1:], phaseWords, modeWords} {
 		words = append(words, list...)
 	}
 	for _, w := range words {

@@ -24,12 +24,14 @@ var (
 const (
 	maxName     = 32
 	maxConfName = 8
+	maxUser     = 65 // an id, and the c of a conference's group before it
 )
 
 const (
 	lowerDigits = "abcdefghijklmnopqrstuvwxyz0123456789-"
 	upper       = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	digits      = "0123456789"
+	userChars   = upper + lowerDigits + "._:"
 )
 
 func checkName(what, name, alphabet string, longest int) error {
@@ -48,6 +50,7 @@ var describe = map[string]string{
 	lowerDigits:         "a-z, 0-9 and -",
 	lowerDigits + upper: "a-z, A-Z, 0-9 and -",
 	digits:              "0-9",
+	userChars:           "a-z, A-Z, 0-9 and -._:",
 }
 
 // CheckEID tells what is wrong with an enterprise id: 1 to 32 of a-z, A-Z, 0-9 and -.
@@ -128,6 +131,9 @@ func (b Box) Levels() string { return b.topic("levels") }
 // LevelsLease is where levels are asked for, not retained: Lease.
 func (b Box) LevelsLease() string { return b.topic("levels/lease") }
 
+// Bookings is retained: an Envelope around a Bookings.
+func (b Box) Bookings() string { return b.topic("bookings") }
+
 // All matches every topic of the box.
 func (b Box) All() string { return b.topic("#") }
 
@@ -151,6 +157,9 @@ func (c Conf) Notice() string { return "/e/" + c.eid + "/conf/" + c.name + "/not
 // State is retained, and emptied at the conference's end: Snapshot.
 func (c Conf) State() string { return "/e/" + c.eid + "/conf/" + c.name + "/state" }
 
+// Cmd is where members' commands for the conference go, never retained: an Envelope around a ConfCommand.
+func (c Conf) Cmd() string { return "/e/" + c.eid + "/conf/" + c.name + "/cmd" }
+
 // Kind says what a topic is about.
 type Kind string
 
@@ -169,14 +178,20 @@ const (
 	KindLease      Kind = "levels/lease"
 	KindConfNotice Kind = "conf/notice"
 	KindConfState  Kind = "conf/state"
+	KindConfCmd    Kind = "conf/cmd"
+	KindBookings   Kind = "bookings"
+	KindUserCmd    Kind = "u/cmd"
+	KindUserNotice Kind = "u/notice"
+	KindIM         Kind = "im"
 )
 
-// Topic is a topic taken apart. Box or ConfName is empty; Verb and Alert belong to their kinds.
+// Topic is a topic taken apart. Of Box, ConfName and User one is set; Verb and Alert belong to their kinds.
 type Topic struct {
 	Kind     Kind
 	EID      string
 	Box      string
 	ConfName string
+	User     string // or, of KindIM, a group
 	Verb     Verb
 	Alert    string
 }
@@ -184,9 +199,13 @@ type Topic struct {
 var boxKinds = map[string]Kind{
 	"state": KindState, "info": KindInfo, "keys": KindKeys, "mute": KindMute, "call": KindCall,
 	"tele": KindTele, "levels": KindLevels, "levels/lease": KindLease,
+	"bookings": KindBookings,
 }
 
-var confKinds = map[string]Kind{"notice": KindConfNotice, "state": KindConfState}
+var (
+	confKinds = map[string]Kind{"notice": KindConfNotice, "state": KindConfState, "cmd": KindConfCmd}
+	userKinds = map[string]Kind{"notice": KindUserNotice, "cmd": KindUserCmd}
+)
 
 // ParseTopic takes a topic apart. The error wraps ErrBadTopic or ErrBadName. A verb is taken as it is, known or not, as
 // long as it is a name.
@@ -199,15 +218,19 @@ func ParseTopic(topic string) (Topic, error) {
 	if err := CheckEID(eid); err != nil {
 		return Topic{}, err
 	}
-	switch root {
-	case "box":
+	t := Topic{EID: eid}
+	switch {
+	case root == "box":
 		return parseBox(topic, eid, name, leaf)
-	case "conf":
-		kind, ok := confKinds[leaf]
-		if !ok {
-			return Topic{}, fmt.Errorf("%w: %.80q", ErrBadTopic, topic)
-		}
-		return Topic{Kind: kind, EID: eid, ConfName: name}, CheckConfName(name)
+	case root == "conf" && confKinds[leaf] != "":
+		t.Kind, t.ConfName = confKinds[leaf], name
+		return t, CheckConfName(name)
+	case root == "u" && userKinds[leaf] != "":
+		t.Kind, t.User = userKinds[leaf], name
+		return t, CheckUser(name)
+	case root == "im" && name == "u":
+		t.Kind, t.User = KindIM, leaf
+		return t, CheckUser(leaf)
 	}
 	return Topic{}, fmt.Errorf("%w: %.80q", ErrBadTopic, topic)
 }

@@ -21,6 +21,14 @@ func TestTopics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	u, err := NewUser("local", "021:2001")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := NewUser("local", GroupOf("box-1-41-3"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	alert, err := b.Alert("no-card")
 	if err != nil {
 		t.Fatal(err)
@@ -39,6 +47,12 @@ func TestTopics(t *testing.T) {
 		b.LevelsLease():   {Kind: KindLease, EID: "local", Box: "box-1"},
 		c.Notice():        {Kind: KindConfNotice, EID: "local", ConfName: "1000"},
 		c.State():         {Kind: KindConfState, EID: "local", ConfName: "1000"},
+		c.Cmd():           {Kind: KindConfCmd, EID: "local", ConfName: "1000"},
+		b.Bookings():      {Kind: KindBookings, EID: "local", Box: "box-1"},
+		u.Cmd():           {Kind: KindUserCmd, EID: "local", User: "021:2001"},
+		u.Notice():        {Kind: KindUserNotice, EID: "local", User: "021:2001"},
+		u.IM():            {Kind: KindIM, EID: "local", User: "021:2001"},
+		g.IM():            {Kind: KindIM, EID: "local", User: "cbox-1-41-3"},
 	} {
 		got, err := ParseTopic(topic)
 		if err != nil || got != want {
@@ -50,7 +64,8 @@ func TestTopics(t *testing.T) {
 	}
 	for _, topic := range []string{"", "/", "e/local/box/b/state", "/e/local/box/b", "/e/local/box/b/", "/e/local/box/B/state",
 		"/e//box/b/state", "/e/local/box/b/state/", "/e/local/box/b/cmd", "/e/local/box/b/cmd/", "/e/local/box/b/cmd/a/b",
-		"/e/local/box/b/cmd/+", "/e/local/box/+/state", "/e/local/conf/x/state", "/e/local/conf/1000/cmd", "/e/local/x/1/state",
+		"/e/local/box/b/cmd/+", "/e/local/box/+/state", "/e/local/conf/x/state", "/e/local/conf/1000/x", "/e/local/u/2001/x", "/e/local/u//cmd", "/e/local/u/+/cmd",
+		"/e/local/im/u/", "/e/local/im/u/a/b", "/e/local/im/u/#", "/e/local/im/g/c1", "/e/local/im/u/" + strings.Repeat("1", 66), "/e/local/x/1/state",
 		"/e/_/box/b/state", "/e/local/box/" + strings.Repeat("b", 33) + "/state", "/e/local/box/b/x/y", "/x/local/box/b/state"} {
 		if got, err := ParseTopic(topic); err == nil {
 			t.Errorf("%q is taken for %+v", topic, got)
