@@ -28,7 +28,7 @@ func accessRules(t *testing.T) string {
 	return rules
 }
 
-var logins = []string{"box-0a1b2c", "box-other", "operator", "watcher"}
+var logins = []string{"box-0a1b2c", "box-other", "operator", "watcher", "hub", "2001", "2002"}
 
 // The rules do the same on mosquitto and on our own broker, and it is what the page says.
 func TestAccessRules(t *testing.T) {
@@ -75,8 +75,13 @@ func testAccess(t *testing.T, url string) {
 	other, _ := wire.NewBox("elsewhere", "box-0a1b2c")
 	conf, _ := wire.NewConf("local", "1000")
 	alert, _ := box.Alert("card")
+	member, _ := wire.NewUser("local", "2001")
+	group, _ := wire.NewUser("local", wire.GroupOf("box-0a1b2c-41-3"))
 	type who = map[string]bool
-	boxOnly := who{"box-0a1b2c": true}
+	boxOnly, everybody := who{"box-0a1b2c": true}, who{}
+	for _, name := range logins {
+		everybody[name] = true
+	}
 	lookers := who{"operator": true, "watcher": true}
 	topics := []struct {
 		topic            string
@@ -93,8 +98,14 @@ func testAccess(t *testing.T, url string) {
 		{box.Tele(), boxOnly, lookers},
 		{box.Levels(), boxOnly, lookers},
 		{box.LevelsLease(), who{"operator": true, "watcher": true}, who{"box-0a1b2c": true, "operator": true}},
-		{conf.Notice(), boxOnly, lookers},
-		{conf.State(), boxOnly, lookers},
+		{box.Bookings(), who{"hub": true}, who{"box-0a1b2c": true, "operator": true}},
+		{conf.Notice(), boxOnly, everybody},
+		{conf.State(), boxOnly, everybody},
+		{conf.Cmd(), everybody, boxOnly},
+		{member.Cmd(), who{"2001": true}, boxOnly},
+		{member.Notice(), who{"box-0a1b2c": true, "hub": true}, who{"2001": true}},
+		{member.IM(), everybody, who{"box-0a1b2c": true, "2001": true}},
+		{group.IM(), everybody, who{"box-0a1b2c": true, "2001": true}},
 		{other.State(), nil, nil},
 		{"/elsewhere", nil, nil},
 	}
