@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -179,9 +180,19 @@ func (o *once) begin(key string, digest [32]byte) (a *answered, first bool, err 
 	}
 	a = &answered{digest: digest, done: make(chan struct{})}
 	o.known[key] = a
-	if o.order = append(o.order, key); len(o.order) > maxOnce {
+	if !slices.Contains(o.order, key) {
+		o.order = append(o.order, key)
+	}
+	if len(o.order) > maxOnce {
 		delete(o.known, o.order[0])
 		o.order = o.order[1:]
 	}
 	return a, true, nil
+}
+
+// forget takes back a command of which nobody knows whether it was carried out, so that it can be tried again.
+func (o *once) forget(key string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.known, key)
 }

@@ -25,7 +25,7 @@ import (
 type House interface {
 	// Look gives the conference with that number or uid, or all that there are for "". One that there is not is no error.
 	Look(ctx context.Context, who token.Claims, conf string) ([]View, error)
-	// Do carries out a command. May is filled in, and By names who asks by his number, as a member; the number's line in the
+	// Do carries out a command, unless ctx has ended before its turn. May is filled in, and By names who asks by his number, as a member; the number's line in the
 	// roster is for the house to find. uid is the conference's.
 	Do(ctx context.Context, who token.Claims, uid string, c conference.Command) (Outcome, error)
 	// Create makes a conference, and invites into others who stands in Elsewhere. The same request of the same caller gives

@@ -218,7 +218,8 @@ func (a *api) doOnce(r *http.Request, who token.Claims, uid string, o order, dig
 	if o.id == "" {
 		return a.House.Do(ctx, who, uid, o.cmd)
 	}
-	known, first, err := a.once.begin(who.Subject+" "+uid+" "+o.id, digest)
+	key := who.Subject + " " + uid + " " + o.id
+	known, first, err := a.once.begin(key, digest)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -227,6 +228,9 @@ func (a *api) doOnce(r *http.Request, who token.Claims, uid string, o order, dig
 		apart, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), houseTimeout)
 		defer cancel()
 		known.out, known.err = a.House.Do(apart, who, uid, o.cmd)
+		if errors.Is(known.err, context.DeadlineExceeded) {
+			a.once.forget(key)
+		}
 		close(known.done)
 	}
 	select {

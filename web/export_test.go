@@ -1,0 +1,22 @@
+package web
+
+import (
+	"strings"
+
+	"parley/conference"
+)
+
+// DecodeCommand is what a body asks of a conference.
+func DecodeCommand(b []byte) (conference.Command, error) {
+	o, err := decodeCommand(b)
+	return o.cmd, err
+}
+
+// Commands gives each command's fields.
+func Commands() map[conference.Do][]string {
+	all := map[conference.Do][]string{}
+	for do, t := range commands {
+		all[do] = strings.Fields(t.must + " " + t.may)
+	}
+	return all
+}
