@@ -32,7 +32,7 @@ func gated(mods ...func(*admit.Config)) option {
 func TestStranger(t *testing.T) {
 	e := newEnd(t, gated(), func(c *Config) {
 		c.Registrar = registrar.New(registrar.Config{})
-		c.ConferenceInfo = func(string) ([]byte, bool) { return nil, false }
+		c.ConferenceInfo = func(string) (*ConferenceState, bool) { return nil, false }
 	})
 	for _, tc := range []struct {
 		method, body string

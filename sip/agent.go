@@ -96,8 +96,9 @@ type Config struct {
 	Handler Handler
 	// AllowRefer is asked whether a REFER within a call is taken. nil refuses all.
 	AllowRefer func(c *Call, target string) bool
-	// ConferenceInfo gives the RFC 4575 document of a conference, full state; false if there is none with that number.
-	ConferenceInfo func(number string) ([]byte, bool)
+	// ConferenceInfo tells how a conference stands (RFC 4575); false if there is none with that number. It is called on
+	// goroutines of the agent's, and what it gives is not changed any more by either side.
+	ConferenceInfo func(number string) (*ConferenceState, bool)
 
 	UserAgent string // for the User-Agent and Server headers; "Parley" if empty
 	Log       *slog.Logger

@@ -301,6 +301,7 @@ func (c *Call) over(code int, reason string, by Side) {
 // finish leaves the agent's tables and answers what still waited.
 func (c *Call) finish() {
 	c.agent.forget(c)
+	c.agent.subs.drop(c.key)
 	for _, in := range c.early {
 		in.reply(481, "")
 	}

@@ -105,11 +105,11 @@ func TestConferencePackage(t *testing.T) {
 	var version atomic.Int32
 	e := newEnd(t, func(c *Config) {
 		c.MaxSubscribers, c.Timers.Stop = 2, 100*time.Millisecond
-		c.ConferenceInfo = func(n string) ([]byte, bool) {
+		c.ConferenceInfo = func(n string) (*ConferenceState, bool) {
 			if n != "1000" {
 				return nil, false
 			}
-			return fmt.Appendf(nil, "<conference-info version=\"%d\"/>", version.Load()), true
+			return &ConferenceState{Entity: "sip:1000@box", Max: int(version.Load())}, true
 		}
 	})
 	w := newWire(t, e)
@@ -119,11 +119,12 @@ func TestConferencePackage(t *testing.T) {
 		t.Errorf("%s", p.text)
 	}
 	n := w.wantRequest("NOTIFY")
-	if n.header("Event") != "conference;id=7" || n.header("Content-Type") != infoType || !strings.Contains(n.body(), `version="0"`) ||
+	if n.header("Event") != "conference;id=7" || n.header("Content-Type") != infoType || !strings.Contains(n.body(), `state="full" version="1"`) ||
 		!strings.HasPrefix(n.header("Subscription-State"), "active;expires=") || tagOf(n.header("From")) != w.tag {
 		t.Errorf("%s", n.text)
 	}
-	// While one is under way, several changes become one, and the last state is told.
+	// Several changes within a second become one, and the last state is told.
+	told := time.Now()
 	for range 3 {
 		version.Add(1)
 		e.agent.NotifyConference("1000")
@@ -131,8 +132,9 @@ func TestConferencePackage(t *testing.T) {
 	e.agent.NotifyConference("2000")
 	w.answer(n, 200, "", "")
 	n = w.wantRequest("NOTIFY")
-	if !strings.Contains(n.body(), `version="3"`) {
-		t.Errorf("%s", n.text)
+	if !strings.Contains(n.body(), `state="partial" version="2"`) || !strings.Contains(n.body(), "<maximum-user-count>3<") ||
+		time.Since(told) < 800*time.Millisecond {
+		t.Errorf("after %v: %s", time.Since(told), n.text)
 	}
 	w.answer(n, 200, "", "")
 	// A refresh tells the state again; one with 0 ends it.
@@ -192,7 +194,7 @@ func (e *end) subscribers() int {
 func TestSubscriptionExpires(t *testing.T) {
 	e := newEnd(t, func(c *Config) {
 		c.Timers.Second = 2 * time.Millisecond
-		c.ConferenceInfo = func(string) ([]byte, bool) { return []byte("<x/>"), true }
+		c.ConferenceInfo = func(string) (*ConferenceState, bool) { return &ConferenceState{Entity: "sip:1000@box"}, true }
 	})
 	w := newWire(t, e)
 	w.send(w.request("SUBSCRIBE", 1, "", "Event: conference", "Expires: 60"))

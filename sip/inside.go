@@ -9,14 +9,15 @@ import (
 // inside says who serves a request within a dialog.
 func inside() map[gosip.RequestMethod]func(*Call, *inbound) {
 	return map[gosip.RequestMethod]func(*Call, *inbound){
-		gosip.INVITE:  (*Call).onReinvite,
-		gosip.UPDATE:  (*Call).onUpdate,
-		gosip.BYE:     (*Call).onBye,
-		gosip.INFO:    (*Call).onInfo,
-		gosip.REFER:   (*Call).onRefer,
-		gosip.NOTIFY:  (*Call).onNotify,
-		gosip.OPTIONS: func(c *Call, in *inbound) { c.agent.serveOptions(in) },
-		gosip.PRACK:   func(_ *Call, in *inbound) { in.reply(481, "") },
+		gosip.INVITE:    (*Call).onReinvite,
+		gosip.UPDATE:    (*Call).onUpdate,
+		gosip.BYE:       (*Call).onBye,
+		gosip.INFO:      (*Call).onInfo,
+		gosip.REFER:     (*Call).onRefer,
+		gosip.NOTIFY:    (*Call).onNotify,
+		gosip.SUBSCRIBE: (*Call).onSubscribe,
+		gosip.OPTIONS:   func(c *Call, in *inbound) { c.agent.serveOptions(in) },
+		gosip.PRACK:     func(_ *Call, in *inbound) { in.reply(481, "") },
 	}
 }
 
@@ -84,7 +85,9 @@ func (c *Call) send(method gosip.RequestMethod, fill func(*gosip.Request), done 
 				return
 			}
 		}
-		o := &outgoing{req: req, where: c.dialog.where(c.agent), user: c.user()}
+		c.mu.Lock()
+		o := &outgoing{req: req, where: c.dialog.where(c.agent), user: c.user(), focus: c.focus}
+		c.mu.Unlock()
 		c.agent.exchange(o, func(res *gosip.Response, err error) {
 			c.post(func() {
 				if err == nil && challenged(res) && auth != nil {

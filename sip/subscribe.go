@@ -1,10 +1,11 @@
-// The conference event package (RFC 4575 over RFC 6665): who subscribes to a number is sent its roster, whole, whenever that
-// changes.
+// The conference event package (RFC 4575 over RFC 6665): who subscribes to a number is sent its roster, whole, and then whatever
+// changes in it, at most once a second. A member can subscribe within his call, too.
 
 package sip
 
 import (
 	"context"
+	"hash/maphash"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,28 +20,34 @@ const (
 	maxSubscription = 3600
 )
 
-// subscription is one subscriber's dialog. Its fields are guarded by subscriptions.mu.
+// subscription is one subscriber's. Its fields are guarded by subscriptions.mu, but for what it was told: that belongs to run.
 type subscription struct {
 	number string
 	event  string // our Event header, with the subscriber's id
-	dialog dialog
+	key    dialogKey
+	dialog dialog // of its own, unless it is within a call
+	call   *Call
 	until  time.Time
 	busy   bool // a NOTIFY is under way
-	dirty  bool // and another is due after it
+	dirty  bool // another is due
+	asked  bool // by the subscriber: at once, and whole
+	next   time.Time
 	over   string
+	told   told
 }
 
 // subscriptions are all of them.
 type subscriptions struct {
 	agent *Agent
 	wake  chan struct{}
+	seed  maphash.Seed
 
 	mu   sync.Mutex
 	subs map[dialogKey]*subscription
 }
 
 func newSubscriptions(a *Agent) *subscriptions {
-	return &subscriptions{agent: a, wake: make(chan struct{}, 1), subs: make(map[dialogKey]*subscription)}
+	return &subscriptions{agent: a, wake: make(chan struct{}, 1), seed: maphash.MakeSeed(), subs: make(map[dialogKey]*subscription)}
 }
 
 // NotifyConference tells the subscribers of a conference that it changed. It does not block; several changes may be told in
@@ -68,9 +75,12 @@ func (s *subscriptions) kick() {
 func (s *subscriptions) run(ctx context.Context) {
 	tick := time.NewTicker(s.agent.cfg.Timers.Second)
 	defer tick.Stop()
+	later := time.NewTimer(time.Hour)
+	defer later.Stop()
 	for {
 		select {
 		case <-s.wake:
+		case <-later.C:
 		case <-tick.C:
 			s.expire()
 			if r := s.agent.cfg.Registrar; r != nil {
@@ -85,7 +95,7 @@ func (s *subscriptions) run(ctx context.Context) {
 			s.flush()
 			return
 		}
-		s.flush()
+		later.Reset(s.flush())
 	}
 }
 
@@ -100,12 +110,18 @@ func (s *subscriptions) expire() {
 	}
 }
 
-// flush sends a NOTIFY to everyone whose is due and has none under way.
-func (s *subscriptions) flush() {
+// flush sends a NOTIFY to everyone whose is due and has none under way. It returns when the next one can be due.
+func (s *subscriptions) flush() (wait time.Duration) {
+	now := s.agent.cfg.Now()
+	wait = time.Hour
 	s.mu.Lock()
 	due := make([]*subscription, 0, len(s.subs))
 	for _, sub := range s.subs {
-		if sub.dirty && !sub.busy {
+		switch d := sub.next.Sub(now); {
+		case !sub.dirty || sub.busy:
+		case d > 0 && !sub.asked && sub.over == "":
+			wait = min(wait, d)
+		default:
 			sub.busy, sub.dirty = true, false
 			due = append(due, sub)
 		}
@@ -114,43 +130,75 @@ func (s *subscriptions) flush() {
 	for _, sub := range due {
 		s.notify(sub)
 	}
+	return wait
 }
 
+// notify tells a subscriber what it does not know; nothing if there is nothing.
 func (s *subscriptions) notify(sub *subscription) {
 	a := s.agent
-	body, there := a.cfg.ConferenceInfo(sub.number)
+	now, there := a.cfg.ConferenceInfo(sub.number)
 	s.mu.Lock()
 	if !there && sub.over == "" {
 		sub.over = "noresource"
 	}
-	over := sub.over
+	over, asked := sub.over, sub.asked
+	var body []byte
+	if there {
+		body = sub.told.document(s.seed, now, asked)
+	}
+	if body == nil && over == "" {
+		sub.busy = false
+		s.mu.Unlock()
+		return
+	}
+	sub.asked, sub.next = false, a.cfg.Now().Add(a.cfg.Timers.Second)
 	state := "active;expires=" + strconv.Itoa(max(0, int(sub.until.Sub(a.cfg.Now())/a.cfg.Timers.Second)))
 	if over != "" {
 		state = "terminated;reason=" + over
 	}
-	req := sub.dialog.request(a, gosip.NOTIFY)
-	where := sub.dialog.where(a)
-	s.mu.Unlock()
-	req.AppendHeader(gosip.NewHeader("Event", sub.event))
-	req.AppendHeader(gosip.NewHeader("Subscription-State", state))
-	if there {
-		req.AppendHeader(gosip.NewHeader("Content-Type", infoType))
+	fill := func(req *gosip.Request) {
+		req.AppendHeader(gosip.NewHeader("Event", sub.event))
+		req.AppendHeader(gosip.NewHeader("Subscription-State", state))
+		if body != nil {
+			req.AppendHeader(gosip.NewHeader("Content-Type", infoType))
+		}
 		req.SetBody(body)
-	} else {
-		req.SetBody(nil)
 	}
-	a.exchange(&outgoing{req: req, where: where, user: sub.number, focus: true}, func(res *gosip.Response, err error) {
-		s.mu.Lock()
-		sub.busy = false
-		if over != "" || err != nil || !res.IsSuccess() {
-			delete(s.subs, sub.dialog.key)
-		}
-		again := sub.dirty
+	done := func(res *gosip.Response, err error) { s.notified(sub, over != "" || err != nil || !res.IsSuccess()) }
+	if c := sub.call; c != nil {
 		s.mu.Unlock()
-		if again {
-			s.kick()
+		if c.post(func() { c.send(gosip.NOTIFY, fill, done) }) != nil {
+			s.notified(sub, true)
 		}
-	})
+		return
+	}
+	req, where := sub.dialog.request(a, gosip.NOTIFY), sub.dialog.where(a)
+	s.mu.Unlock()
+	fill(req)
+	a.exchange(&outgoing{req: req, where: where, user: sub.number, focus: true}, done)
+}
+
+// notified: a NOTIFY is through. Who does not want to hear, or is not there, is forgotten.
+func (s *subscriptions) notified(sub *subscription, last bool) {
+	s.mu.Lock()
+	sub.busy = false
+	if last && s.subs[sub.key] == sub {
+		delete(s.subs, sub.key)
+	}
+	again := sub.dirty
+	s.mu.Unlock()
+	if again {
+		s.kick()
+	}
+}
+
+// drop forgets the subscription within a call that is over: there is no dialog for it any more.
+func (s *subscriptions) drop(key dialogKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sub := s.subs[key]; sub != nil && sub.call != nil {
+		delete(s.subs, key)
+	}
 }
 
 // serveSubscribe takes a new subscription.
@@ -173,8 +221,43 @@ func (a *Agent) serveSubscribe(in *inbound) {
 	}
 	tag := token(12)
 	in.req.To().Params.Add("tag", tag)
-	sub := &subscription{number: number, event: event, dialog: uasDialog(in.req, tag, a.net.cameFrom(in.req)), dirty: true}
-	a.subs.grant(in, sub, n)
+	d := uasDialog(in.req, tag, a.net.cameFrom(in.req))
+	a.subs.grant(in, &subscription{number: number, event: event, key: d.key, dialog: d}, n, a.contact(number, d.hop, true))
+}
+
+// onSubscribe takes a SUBSCRIBE within a call to the conference that it is in, the first or a later one.
+func (c *Call) onSubscribe(in *inbound) {
+	a := c.agent
+	event, ok := a.vetSubscribe(in)
+	if !ok {
+		return
+	}
+	c.mu.Lock()
+	focus := c.focus
+	c.mu.Unlock()
+	if !focus || c.State() != Talking {
+		in.reply(403, "")
+		return
+	}
+	if _, there := a.cfg.ConferenceInfo(c.user()); !there {
+		in.reply(404, "")
+		return
+	}
+	n, ok := subscriptionTime(in)
+	if !ok {
+		return
+	}
+	a.subs.mu.Lock()
+	sub := a.subs.subs[c.key]
+	a.subs.mu.Unlock()
+	switch {
+	case sub == nil:
+		a.subs.grant(in, &subscription{number: c.user(), event: event, key: c.key, call: c}, n, c.contact())
+	case sub.event != event: // one is enough
+		in.reply(403, "")
+	default:
+		a.subs.prolong(in, sub, n, c.contact())
+	}
 }
 
 // vetSubscribe looks for what keeps a SUBSCRIBE from being served, and returns the Event header of our NOTIFYs.
@@ -219,16 +302,11 @@ func subscriptionTime(in *inbound) (int, bool) {
 }
 
 // grant enters sub and answers.
-func (s *subscriptions) grant(in *inbound, sub *subscription, n int) {
-	a := s.agent
-	sub.until = a.cfg.Now().Add(a.seconds(n))
-	if n == 0 {
-		sub.over = "timeout"
-	}
+func (s *subscriptions) grant(in *inbound, sub *subscription, n int, contact gosip.Header) {
 	s.mu.Lock()
-	full := len(s.subs) >= a.cfg.MaxSubscribers
+	full := len(s.subs) >= s.agent.cfg.MaxSubscribers
 	if !full {
-		s.subs[sub.dialog.key] = sub
+		s.subs[sub.key] = sub
 		sub.busy = true // the NOTIFY goes out after the 200
 	}
 	s.mu.Unlock()
@@ -236,9 +314,22 @@ func (s *subscriptions) grant(in *inbound, sub *subscription, n int) {
 		in.reply(503, "", retryAfter(60))
 		return
 	}
-	in.reply(200, "", gosip.NewHeader("Expires", strconv.Itoa(n)), a.contact(sub.number, sub.dialog.hop, true))
+	s.prolong(in, sub, n, contact)
 	s.mu.Lock()
-	sub.busy, sub.dirty = false, true
+	sub.busy = false
+	s.mu.Unlock()
+	s.kick()
+}
+
+// prolong answers a SUBSCRIBE and has the roster told again; 0 seconds are the end.
+func (s *subscriptions) prolong(in *inbound, sub *subscription, n int, contact gosip.Header) {
+	in.reply(200, "", gosip.NewHeader("Expires", strconv.Itoa(n)), contact)
+	s.mu.Lock()
+	sub.until = s.agent.cfg.Now().Add(s.agent.seconds(n))
+	if n == 0 && sub.over == "" {
+		sub.over = "timeout"
+	}
+	sub.dirty, sub.asked = true, true
 	s.mu.Unlock()
 	s.kick()
 }
@@ -247,7 +338,7 @@ func (s *subscriptions) grant(in *inbound, sub *subscription, n int) {
 func (s *subscriptions) refresh(in *inbound, key dialogKey) {
 	s.mu.Lock()
 	sub := s.subs[key]
-	if sub == nil || sub.over != "" || !sub.dialog.ours(in.req) {
+	if sub == nil || sub.over != "" || sub.call != nil || !sub.dialog.ours(in.req) {
 		s.mu.Unlock()
 		in.reply(481, "")
 		return
@@ -262,16 +353,10 @@ func (s *subscriptions) refresh(in *inbound, key dialogKey) {
 	if !ok {
 		return
 	}
-	a := s.agent
-	in.reply(200, "", gosip.NewHeader("Expires", strconv.Itoa(n)), a.contact(sub.number, a.net.cameFrom(in.req), true))
+	from := s.agent.net.cameFrom(in.req)
 	s.mu.Lock()
 	sub.dialog.retarget(in.req)
-	sub.dialog.hop = a.net.cameFrom(in.req)
-	sub.until = a.cfg.Now().Add(a.seconds(n))
-	if n == 0 {
-		sub.over = "timeout"
-	}
-	sub.dirty = true
+	sub.dialog.hop = from
 	s.mu.Unlock()
-	s.kick()
+	s.prolong(in, sub, n, s.agent.contact(sub.number, from, true))
 }

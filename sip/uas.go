@@ -318,6 +318,9 @@ func (c *Call) unreachable() {
 // reply is a response within the dialog, with what makes the dialog: Contact, and what we can do.
 func (c *Call) reply(req *gosip.Request, code int, body []byte) *gosip.Response {
 	res := c.agent.response(req, code, "", body, c.contact(), c.agent.allow(), supported())
+	if c.agent.cfg.ConferenceInfo != nil {
+		res.AppendHeader(gosip.NewHeader("Allow-Events", conferenceEvent))
+	}
 	if body != nil {
 		res.AppendHeader(gosip.NewHeader("Content-Type", sdpType))
 	}

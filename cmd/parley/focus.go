@@ -1,76 +1,83 @@
 package main
 
 import (
-	"encoding/xml"
+	"cmp"
+	"net/url"
+	"strings"
 	"sync"
 
 	"parley/conference"
 	"parley/sip"
 )
 
-// focus tells SIP subscribers how a conference stands (RFC 4575): what it is called and how many are in it. It is a door of
-// the house, and asked by the agent on goroutines of its own.
+// focus tells SIP subscribers how a conference stands (RFC 4575): what it is called, and who is in it. It is a door of the house, and
+// asked by the agent on goroutines of its own.
 type focus struct {
-	host  string // in the conference's URI
+	host  string // in URIs
 	agent *sip.Agent
 
-	mu        sync.Mutex // guards documents and version
-	documents map[string][]byte
-	version   uint32
+	mu     sync.Mutex // guards states
+	states map[string]*sip.ConferenceState
 }
 
-type conferenceInfo struct {
-	XMLName xml.Name `xml:"urn:ietf:params:xml:ns:conference-info conference-info"`
-	Entity  string   `xml:"entity,attr"`
-	State   string   `xml:"state,attr"`
-	Version uint32   `xml:"version,attr"`
-	Subject string   `xml:"conference-description>subject,omitempty"`
-	Max     int      `xml:"conference-description>maximum-user-count,omitempty"`
-	Users   int      `xml:"conference-state>user-count"`
-	Active  bool     `xml:"conference-state>active"`
-}
-
-// opened makes the document of a conference and tells it to whoever asked.
+// opened tells how a conference stands now to whoever asked. The agent finds what is new in it.
 func (f *focus) opened(r *meeting) {
 	s := r.Snapshot()
 	if s.Number == "" {
 		return
 	}
+	state := f.state(r, &s)
 	f.mu.Lock()
-	f.version++
-	document, err := xml.Marshal(conferenceInfo{
-		Entity: "sip:" + s.Number + "@" + f.host, State: "full", Version: f.version, Subject: s.Theme, Max: s.Max,
-		Users: connected(s), Active: connected(s) > 0,
-	})
-	if err == nil {
-		f.documents[s.Number] = append([]byte(xml.Header), document...)
-	}
+	f.states[s.Number] = state
 	f.mu.Unlock()
 	f.agent.NotifyConference(s.Number)
 }
 
-func connected(s conference.Snapshot) (n int) {
-	for _, m := range s.Members {
-		if m.State == conference.Connected || m.State == conference.OnHold {
-			n++
+func (f *focus) state(r *meeting, s *conference.Snapshot) *sip.ConferenceState {
+	state := &sip.ConferenceState{Entity: f.uri(s.Number), Subject: s.Theme, Max: s.Max, Locked: s.Locked}
+	for i := range s.Members {
+		m := &s.Members[i]
+		u := sip.ConferenceUser{
+			ID: m.ID, Entity: f.uri(cmp.Or(m.Number, "member-"+m.ID)), Name: m.Name, Role: string(m.Role), Status: string(m.State),
+			Why: m.Why, Sends: r.Heard(m.ID), Hears: m.Hears(),
 		}
+		if l := r.leg(m.ID); l != nil && l.call != nil {
+			u.Outgoing = l.call.Direction() == sip.Out
+		}
+		if m.Room == conference.Lobby {
+			u.Status = string(conference.Pending)
+		}
+		state.Users = append(state.Users, u)
 	}
-	return n
+	return state
 }
 
-// info is what the agent sends.
-func (f *focus) info(number string) ([]byte, bool) {
+// uri is how a number can be called at this box.
+func (f *focus) uri(number string) string {
+	return "sip:" + strings.ReplaceAll(url.PathEscape(number), "@", "%40") + "@" + f.host
+}
+
+// info is what the agent sends of a conference.
+func (f *focus) info(number string) (*sip.ConferenceState, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	d, ok := f.documents[number]
-	return d, ok
+	s, ok := f.states[number]
+	return s, ok
 }
 
 func (f *focus) happened(r *meeting, e conference.Event) {
-	if e.What == conference.Joined || e.What == conference.Left || e.What == conference.Changed {
+	if e.What != conference.Talking && e.What != conference.Resting { // nothing of it is in the document
 		f.opened(r)
 	}
 }
 
-func (f *focus) ended(*meeting)    {}
+// ended takes the conference away: its subscribers are told that there is nothing any more.
+func (f *focus) ended(r *meeting) {
+	number := r.Number()
+	f.mu.Lock()
+	delete(f.states, number)
+	f.mu.Unlock()
+	f.agent.NotifyConference(number)
+}
+
 func (f *focus) placed(placeState) {}

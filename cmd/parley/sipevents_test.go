@@ -115,6 +115,7 @@ func TestConferenceEvents(t *testing.T) {
 	got := received(watcher.Messages())
 	for _, want := range []string{
 		`entity="sip:1000@`, "<user-count>1</user-count>", "<active>true</active>", ";isfocus", "Subscription-State: active;expires=",
+		`state="full" version="1"`, `state="partial" version="2"`, `<users state="partial"><user entity="sip:100@`, "<status>connected</status>",
 		"Subscription-State: terminated;reason=timeout", "Content-Type: application/conference-info+xml",
 	} {
 		if !strings.Contains(got, want) {

@@ -69,7 +69,7 @@ func (b *box) makeSIP() error {
 		Peers: peers(b.cfg.SIP),
 		Token: func(user string) (string, bool) { return b.agent.OwnContact(user) },
 	})
-	b.focus = &focus{host: cmp.Or(b.cfg.SIP.Advertise, hostname()), documents: map[string][]byte{}}
+	b.focus = &focus{host: cmp.Or(b.cfg.SIP.Advertise, hostname()), states: map[string]*sip.ConferenceState{}}
 	conf.ConferenceInfo = b.focus.info
 	b.agent = sip.New(conf)
 	b.focus.agent = b.agent
