@@ -40,7 +40,7 @@ type Message struct {
 type Medium struct {
 	Content string // "co": the text, or the URL under which the file lies
 	File    string // "fn": the file's name, to be shown and never to be used as a path; empty: no file
-	Size    int64  // "si": bytes; -1: not told. Of files only
+	Size    int64  // "si": bytes, of files only; 0: not told
 }
 
 // MaxMedia is how many media a message can have: what four bits count.
@@ -143,7 +143,7 @@ func (m *Message) read(at string, raw json.RawMessage, first bool) error {
 	if raw[0] != '{' || json.Unmarshal(raw, &object) != nil {
 		return invalid(strings.TrimSuffix(at, "."), "want an object")
 	}
-	medium := Medium{Size: -1}
+	medium := Medium{}
 	into := map[string]any{"co": &medium.Content, "fn": &medium.File}
 	if first {
 		into["id"], into["from"], into["ts"], into["sig"] = &m.ID, &m.From, &m.TS, &m.Sig
@@ -158,8 +158,8 @@ func (m *Message) read(at string, raw json.RawMessage, first bool) error {
 	}
 	if size, ok := object["si"]; ok {
 		n, err := strconv.ParseInt(strings.Trim(string(size), `"`), 10, 64) // "500", as it was first written down, or 500
-		if err != nil || n < 0 {
-			return invalid(at+"si", "want a number of bytes")
+		if err != nil || n < 0 || medium.File == "" {
+			return invalid(at+"si", "want a number of bytes, and fn")
 		}
 		medium.Size = n
 	}
@@ -210,7 +210,7 @@ func EncodeMessage(m Message) ([]byte, error) {
 
 // size is "si" as it is written: a text; empty where it is not told.
 func (m Medium) size() string {
-	if m.File == "" || m.Size < 0 {
+	if m.Size == 0 {
 		return ""
 	}
 	return strconv.FormatInt(m.Size, 10)

@@ -59,8 +59,8 @@ func (m *Message) checkSender() error {
 // check lets line ends and tabs pass in a text. A file's name is shown to people who then decide whether to open it: it has
 // no path, and nothing that changes the order in which it is read.
 func (m Medium) check(at string) error {
-	if m.File == "" && m.Size >= 0 {
-		return invalid(at+"si", "only with fn")
+	if m.Size < 0 || m.File == "" && m.Size != 0 {
+		return invalid(at+"si", "want a number of bytes, and fn")
 	}
 	if err := text(at+"fn", m.File, 0, 255); err != nil {
 		return err
@@ -77,7 +77,7 @@ func (m Medium) check(at string) error {
 
 // SignedBytes are what Sig is over, for a message on that topic: lines that end in LF, namely "parley-im-1", the topic, TYPE
 // as two hexadecimal digits, id, from, ts (0 where it is not told), and then for each medium one line with the hexadecimal
-// SHA-256 of co, the hexadecimal SHA-256 of fn (of nothing, where there is none) and si ("-", where it is not told), with
+// SHA-256 of co, the hexadecimal SHA-256 of fn (of nothing, where there is none) and si in digits ("-", where it is not told or 0), with
 // a space between. So nothing depends on how the JSON is written.
 func (m *Message) SignedBytes(topic string) []byte {
 	var b strings.Builder
