@@ -114,6 +114,14 @@ type segment struct {
 // segmentName is the file of segment number n.
 func segmentName(n int) string { return fmt.Sprintf("%06d.opus", n) }
 
+// skipOf is what of segment number n is to be dropped, samples.
+func skipOf(n int) int {
+	if n == 0 {
+		return lookahead
+	}
+	return preroll * packetSamples
+}
+
 // start is where the segment's sound begins, samples from the beginning of the recording.
 func (s *segment) start() int64 {
 	if s.before == 0 {

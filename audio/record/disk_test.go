@@ -134,6 +134,22 @@ func TestWhatTheRingCannotHoldIsSilenceAndTold(t *testing.T) {
 	t.Error("nothing is written down")
 }
 
+func TestTheIndexTakesOnlySoMuchAtOnce(t *testing.T) {
+	on := newDisk()
+	d := play(t, func(c *record.Config) { c.Create = on.create })
+	release := d.hold(on)
+	took := 0
+	for d.Speaking("m1", "Ada", true, time.Now()) == nil && took < 100000 {
+		took++
+	}
+	release()
+	if took < 1000 || took > 10000 {
+		t.Errorf("%d lines", took)
+	}
+	eventually(t, func() bool { return d.Speaking("m1", "Ada", false, time.Now()) == nil })
+	d.done()
+}
+
 func TestADiskThatIsAlwaysSlowKeepsUp(t *testing.T) {
 	on := newDisk()
 	on.slow.Store(int64(700 * time.Millisecond)) // longer than a page

@@ -166,7 +166,8 @@ func verifySegment(dir string, l Line) error {
 	}
 	shape, err := shapeOf(b)
 	sum := sha256.Sum256(b)
-	if err != nil || fmt.Sprintf("%x", sum) != l.SHA256 || shape.bytes != len(b) || shape.pages != l.Pages || int64(shape.sound) != l.Head || shape.length() != l.Length {
+	if err != nil || fmt.Sprintf("%x", sum) != l.SHA256 || shape.bytes != len(b) || shape.pages != l.Pages || int64(shape.sound) != l.Head ||
+		(l.Start == 0) != (shape.skip == lookahead) || shape.length() != l.Length {
 		return fmt.Errorf("%w: %s: not what was written", ErrBroken, l.File)
 	}
 	return nil

@@ -253,16 +253,26 @@ func (l *Library) Verify(id string) error {
 
 const doomedPrefix = ".deleted-"
 
-// Delete removes a recording for good: ErrID, ErrNotFound, ErrRunning.
+// Delete removes a recording and its tracks for good: ErrID, ErrNotFound; ErrRunning if any of them is, and then all stay.
 func (l *Library) Delete(id string) error {
-	info, err := l.Info(id)
+	if _, err := l.path(id); err != nil {
+		return err
+	}
+	list, err := l.List()
 	if err != nil {
 		return err
 	}
-	if info.Running {
+	list = slices.DeleteFunc(list, func(i Info) bool { return i.ID != id && i.Of != id })
+	if slices.ContainsFunc(list, func(i Info) bool { return i.Running }) {
 		return ErrRunning
 	}
-	return l.remove(id)
+	err = ErrNotFound
+	for _, i := range list {
+		if e := l.remove(i.ID); i.ID == id || e != nil {
+			err = e
+		}
+	}
+	return err
 }
 
 // remove takes the recording out of sight at once, so that half of one is never seen.

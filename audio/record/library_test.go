@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -297,6 +298,28 @@ func TestQuotaAndRetention(t *testing.T) {
 	}
 }
 
+func TestARecordingGoesWithItsTracks(t *testing.T) {
+	folder := t.TempDir()
+	for id, of := range map[string]string{"main": "", "track-1": "main", "track-2": "main", "other": ""} {
+		d := play(t, func(c *record.Config) { c.Folder, c.ID, c.Meta.Of = folder, id, of })
+		d.tone(10, 440, -20)
+		must(t, d.end())
+	}
+	late := play(t, func(c *record.Config) { c.Folder, c.ID, c.Meta.Of = folder, "track-3", "main" })
+	l := record.NewLibrary(folder, record.Limits{})
+	if err := l.Delete("main"); !errors.Is(err, record.ErrRunning) {
+		t.Error(err)
+	}
+	if list, err := l.List(); err != nil || len(list) != 5 {
+		t.Error(list, err)
+	}
+	must(t, late.end())
+	must(t, l.Delete("main"))
+	if list, err := l.List(); err != nil || len(list) != 1 || list[0].ID != "other" {
+		t.Error(list, err)
+	}
+}
+
 func TestBytesAreThoseOnTheDisk(t *testing.T) {
 	d := play(t, nil)
 	d.tone(230, 1000, -20)
@@ -315,6 +338,7 @@ func TestBytesAreThoseOnTheDisk(t *testing.T) {
 	}
 }
 
+// BenchmarkRecording tells what a second of recording costs in processor time; the time that passes is the pace at which it is fed.
 func BenchmarkRecording(b *testing.B) {
 	for _, c := range []struct {
 		name string
@@ -322,14 +346,22 @@ func BenchmarkRecording(b *testing.B) {
 	}{{"tone", 440}, {"silence", 0}} {
 		b.Run(c.name, func(b *testing.B) {
 			d := play(b, func(c *record.Config) { c.Segment = time.Minute })
+			before := processor(b)
 			for b.Loop() {
 				d.tone(100, c.hz, -20)
 			}
-			d.stop()
-			if err := d.wait(); err != nil {
+			if err := d.end(); err != nil {
 				b.Fatal(err)
 			}
+			b.ReportMetric(float64(processor(b)-before)/1e6/float64(b.N), "cpu-ms/s")
 			b.ReportMetric(float64(d.Status().Bytes)/float64(b.N), "bytes/s")
 		})
 	}
+}
+
+// processor is the time that this process has taken of the processor.
+func processor(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	must(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

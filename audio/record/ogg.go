@@ -105,6 +105,17 @@ func parsePage(b []byte) (page, error) {
 	return p, nil
 }
 
+// packets is how many packets end in p.
+func (p page) packets() int64 {
+	n := int64(0)
+	for _, l := range p.lacing {
+		if l < 255 {
+			n++
+		}
+	}
+	return n
+}
+
 // opusHead is the identification header (RFC 7845, 5.1) of 48 kHz mono with skip samples to be dropped at the beginning.
 func opusHead(skip int) []byte {
 	b := append([]byte("OpusHead"), 1, 1)
@@ -182,5 +193,6 @@ func (s segmentShape) fits(p page, serial uint32) bool {
 	if s.pages == 0 {
 		return p.number == 0 && p.flags == flagFirst
 	}
-	return p.serial == serial && p.number == uint32(s.pages) && p.flags&^flagLast == 0 && !s.ended && p.granule >= s.end
+	return p.serial == serial && p.number == uint32(s.pages) && p.flags&^flagLast == 0 && !s.ended &&
+		p.granule >= s.end && p.granule-s.end <= p.packets()*packetSamples
 }

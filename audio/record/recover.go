@@ -53,7 +53,7 @@ func Recover(dir string, now time.Time) error {
 // finish writes down the segments that are not in the index yet, and the end.
 func (s *story) finish(dir string, x *index, now time.Time) error {
 	for {
-		l, err := recoverSegment(dir, segmentName(len(s.segments)))
+		l, err := recoverSegment(dir, len(s.segments))
 		if errors.Is(err, os.ErrNotExist) {
 			break
 		}
@@ -80,7 +80,8 @@ func (s *story) finish(dir string, x *index, now time.Time) error {
 
 // recoverSegment cuts a segment after its last whole page and marks that as the last one. What has no sound is removed and does not
 // exist any more.
-func recoverSegment(dir, name string) (Line, error) {
+func recoverSegment(dir string, n int) (Line, error) {
+	name := segmentName(n)
 	l := Line{Kind: KindSegment, File: name, Recovered: true}
 	b, err := readSegment(dir, name)
 	if errors.Is(err, ErrBroken) {
@@ -96,6 +97,9 @@ func recoverSegment(dir, name string) (Line, error) {
 			return l, err
 		}
 		return l, os.ErrNotExist
+	}
+	if shape.skip != skipOf(n) {
+		return l, fmt.Errorf("%w: %s: of another recording", ErrBroken, name)
 	}
 	b = b[:shape.bytes]
 	f, err := os.OpenFile(path, os.O_RDWR, 0)

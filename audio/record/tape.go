@@ -78,7 +78,8 @@ type Tape struct {
 const maxWaiting = 4096
 
 // New makes a tape at rest: its folder with the index's first line is there, so that who asks for a recording knows whether he gets
-// one. ErrDiskFull, ErrExists, ErrID, ErrConfig or what the disk says. Nothing is taken before Run.
+// one. ErrDiskFull, ErrExists, ErrID, ErrConfig or what the disk says. What it hears
+// before Run waits in the ring. A tape that is not to run after all is ended by a Run with a ctx that is over.
 func New(c Config) (*Tape, error) {
 	if !validID(c.ID) {
 		return nil, ErrID
@@ -264,7 +265,10 @@ func (t *Tape) Status() Status {
 func (t *Tape) ID() string { return t.c.ID }
 
 // samples is the time that n samples at 48 kHz take.
-func samples(n int64) time.Duration { return time.Duration(n) * time.Second / audio.SampleRate }
+func samples(n int64) time.Duration {
+	const rate = audio.SampleRate // n seconds in ns would be too much for two days
+	return time.Duration(n/rate)*time.Second + time.Duration(n%rate)*time.Second/rate
+}
 
 // clip makes s short and valid enough for a line.
 func clip(s string) string {

@@ -50,7 +50,7 @@ type writer struct {
 
 // Run writes until ctx ends, and then what is still in the ring and the index's end: nil. ErrDiskFull: less than Config.Reserve was
 // left, and the recording is whole up to there. With any other error the disk has failed; the recording is what Recover makes of it,
-// which Run has tried. It blocks as long as the disk does.
+// which Run has tried (a disk without any room may make it fail: then Recover is due when there is some). It blocks as long as the disk does.
 func (t *Tape) Run(ctx context.Context) error {
 	stop, watched := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -183,9 +183,9 @@ func (w *writer) add(p []byte) error {
 
 // open begins a segment: its headers, and what a decoder needs to have heard before.
 func (w *writer) open() error {
-	s := &segment{name: segmentName(w.segments), sum: sha256.New(), serial: w.serial, first: w.packets, skip: lookahead}
+	s := &segment{name: segmentName(w.segments), sum: sha256.New(), serial: w.serial, first: w.packets, skip: skipOf(w.segments)}
 	if w.segments > 0 {
-		s.before, s.skip = preroll, preroll*packetSamples
+		s.before = preroll
 	}
 	file, err := w.t.c.Create(filepath.Join(w.t.path, s.name))
 	if err != nil {
