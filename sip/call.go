@@ -78,14 +78,15 @@ type Call struct {
 	box       *mailbox
 	done      chan struct{}
 
-	mu    sync.Mutex // guards what other goroutines may read
-	info  Info
-	leg   *rtp.Leg
-	focus bool
-	seen  [64]string // transactions of the dialog's latest requests
-	seenN int
-	saved *Dialog
-	far   []string // the far end's tags, as far as they are known
+	mu      sync.Mutex // guards what other goroutines may read
+	info    Info
+	leg     *rtp.Leg
+	focus   bool
+	seen    [64]string // transactions of the dialog's latest requests
+	seenN   int
+	saved   *Dialog
+	instead *Call    // whose place it takes, until it is over itself
+	far     []string // the far end's tags, as far as they are known
 
 	// Everything below belongs to the call's goroutine.
 	key     dialogKey
@@ -98,7 +99,6 @@ type Call struct {
 	session session
 	refer   referState
 	take    takeover
-	instead *Call // whose place it takes; set before anybody knows of the call
 	watch   mediaWatch
 	early   []*inbound // requests that came before the dialog was complete
 	timers  map[*time.Timer]struct{}
@@ -285,7 +285,7 @@ func (c *Call) over(code int, reason string, by Side) {
 		return
 	}
 	c.ended = true
-	c.update(func(i *Info) { i.State = Over })
+	c.update(func(i *Info) { i.State, c.instead = Over, nil })
 	c.stop()
 	for t := range c.timers {
 		t.Stop()

@@ -10,7 +10,9 @@
 //
 // An outgoing call goes Dial → uac.go → target.go (where, over what) → request.go (transaction) → media.go. What happens
 // inside a dialog is in dialog.go (what a dialog is), inside.go (its requests, up to BYE), ack.go, reinvite.go (hold, codec,
-// address), session.go (RFC 4028), info.go, refer.go. Beside the calls there are register.go (we at a PBX), registrar.go (phones at the box) and subscribe.go (RFC 4575).
+// address), session.go (RFC 4028), info.go, refer.go. A call takes another's place by replaces.go, and outlives the program by saved.go
+// (what is kept of it) and restore.go. Beside the calls there are register.go (we at a PBX), registrar.go
+// (phones at the box) and subscribe.go with roster.go (RFC 4575).
 //
 // One goroutine owns one Call: whatever concerns it, from the network, a timer or the program, is posted to its mailbox.
 //

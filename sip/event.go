@@ -37,7 +37,8 @@ const (
 	SpurtStart
 	// SpurtEnd is the end of what SpurtStart began.
 	SpurtEnd
-	// DialogChanged: what Call.Dialog gives is not what it was. Not for every request: only when a restart could not do without.
+	// DialogChanged: what Call.Dialog gives is not what it was. Not for every request: only when a
+	// restart could not do without. A restored call's comes before its Answered.
 	DialogChanged
 	// Ended: the call is over and its leg is closed. The last event of every call, and sent exactly once.
 	Ended

@@ -12,10 +12,14 @@ import (
 // maxFar bounds how many tags of an INVITE's forks are remembered.
 const maxFar = 8
 
-// Replaces is the call whose place this incoming one is to take, nil if there is none. That the caller named it by its Call-ID and
+// Replaces is the call whose place this incoming one is to take, nil if there is none or it is over itself. That the caller named it by its Call-ID and
 // both tags shows that somebody who was in it let it know them; whether that is enough is for the Handler to decide. If it
 // answers, hanging up the other call is its matter too: so that it can first bring the two together.
-func (c *Call) Replaces() *Call { return c.instead }
+func (c *Call) Replaces() *Call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.instead
+}
 
 // successor is what a Replaces header names.
 type successor struct {

@@ -29,6 +29,9 @@ func (a *Agent) Restore(d Dialog) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
+	if a.life.Err() != nil {
+		return nil, ErrEnded
+	}
 	if a.find(c.key) != nil {
 		return nil, fmt.Errorf("%w: the call is there", ErrState)
 	}

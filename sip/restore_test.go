@@ -424,3 +424,24 @@ func FuzzDialog(f *testing.F) {
 		}
 	})
 }
+
+// A box that cannot listen has restored nothing, and leaves nothing running.
+func TestRestoreWithoutSockets(t *testing.T) {
+	a, b := newEnd(t), newEnd(t)
+	_, in := a.call(b, "udp")
+	d, _ := in.Dialog()
+	e := restEnd(t, listen("udp "+b.addr("udp")))
+	defer e.poller.Close()
+	c, err := e.agent.Restore(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.agent.Run(t.Context()); !errors.Is(err, ErrListen) {
+		t.Errorf("%v", err)
+	}
+	e.wantEnded(c, 503, Local)
+	<-c.Done()
+	if _, err := e.agent.Restore(d); err == nil {
+		t.Error("restored by an agent that has ended")
+	}
+}
