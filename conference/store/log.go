@@ -97,9 +97,12 @@ func OpenLog(cfg LogConfig) (*Log, error) {
 }
 
 // Append writes a message, and calls done when it is on disk, with its sequence number; dup: a message with the same id from
-// the same sender, as well or as badly proved, is there already, and seq is that one's. Or with why it is not on disk: ErrSpace, ErrClosed, or what the disk
-// said; then it can be sent again. Append itself answers at once; with an error (ErrInvalid, ErrTooLarge, ErrBusy, ErrStopped) done is not
-// called. done is called by Run's goroutine, in the order of the Appends of one conference, and must not wait; it may be nil. The body belongs to the log until then. e.Seq does not matter.
+// the same sender, as well or as badly proved, is there already, and seq is that one's. Or it calls done with why the message
+// is not acknowledged: ErrSpace, ErrClosed, or what the disk said; then it can be sent again, and is there once.
+//
+// Append itself answers at once; with an error (ErrInvalid, ErrTooLarge, ErrBusy, ErrStopped) done is not called. done is
+// called by Run's goroutine, in the order of the Appends of one conference, and must not wait; it may be nil. The body belongs
+// to the log until then. e.Seq does not matter.
 func (l *Log) Append(uid string, e Entry, done func(seq uint64, dup bool, err error)) error {
 	if err := errors.Join(checkUID(uid), e.check()); err != nil {
 		return err
