@@ -60,25 +60,38 @@ func (s *Snapshot) shrink(step int) bool {
 		return false
 	}
 	if step > len(shorter) {
-		keep := len(s.Members) * 3 / 4
+		keep := len(s.Members) * 7 / 8
 		s.Omitted += len(s.Members) - keep
 		s.Members = s.Members[:keep]
 		return true
 	}
 	for i := range s.Members {
-		m := &s.Members[i]
 		if step < len(shorter) {
-			m.Name, m.Why = printable(m.Name, shorter[step]), printable(m.Why, shorter[step])
-			continue
-		}
-		m.Number, m.Why, m.Since, m.FloorSince = printable(m.Number, 32), "", coarse(m.Since), coarse(m.FloorSince)
-		for _, list := range [][]Reason{m.Mute, m.Deaf} {
-			for j := range list {
-				list[j].Name, list[j].Since = "", coarse(list[j].Since)
-			}
+			s.Members[i].cut(shorter[step])
+		} else {
+			s.Members[i].coarsen()
 		}
 	}
 	return true
+}
+
+func (m *Member) cut(longest int) {
+	m.Name, m.Why = printable(m.Name, longest), printable(m.Why, longest)
+	for _, list := range [][]Reason{m.Mute, m.Deaf} {
+		for i := range list {
+			list[i].Name = printable(list[i].Name, longest)
+		}
+	}
+}
+
+// coarsen leaves out who set a reason, and parts of seconds.
+func (m *Member) coarsen() {
+	m.Number, m.Why, m.Since, m.FloorSince = printable(m.Number, 32), "", coarse(m.Since), coarse(m.FloorSince)
+	for _, list := range [][]Reason{m.Mute, m.Deaf} {
+		for i := range list {
+			list[i].Name, list[i].Since = "", coarse(list[i].Since)
+		}
+	}
 }
 
 func coarse(t time.Time) time.Time { return t.Truncate(time.Second) }

@@ -34,8 +34,8 @@ type Claims struct {
 
 // MemberDoor is where members' commands come in: it lets those through whose token is genuine, whose envelope is signed by
 // the key that the token is bound to, and which are for this topic and this time, each id of one sender once. It has the
-// answer for all the others. Whether the conference's uid is the right one, and whether the sender may, it does not know.
-// Its methods may be called from any goroutine.
+// answer for all the others. What has no effect, list and can, is let through each time. Whether the conference's uid is
+// the right one, and whether the sender may, it does not know. Its methods may be called from any goroutine.
 type MemberDoor struct {
 	cfg    MemberConfig
 	memory *memory[UserNotice]
@@ -123,6 +123,10 @@ func (d *MemberDoor) Receive(topic string, payload []byte, retained bool) Member
 		return d.refuse(v, who, Answer{Status: Rejected, Reason: reason})
 	}
 	if v = d.refuse(v, who, Answer{Status: Accepted}); v.Ignore { // the subject is no name that a topic takes
+		return v
+	}
+	if v.Command.Do == DoList || v.Command.Do == DoCan { // nothing to be done twice, and long answers to be kept
+		v.Fresh = true
 		return v
 	}
 	first, reason := v.Answer, ""

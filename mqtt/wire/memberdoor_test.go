@@ -232,6 +232,19 @@ func TestMemberDoorOnce(t *testing.T) {
 	h.Settle("2001", UserNotice{ID: "never seen"})
 }
 
+// A question is answered as things are now.
+func TestMemberDoorAnswersQuestionsAnew(t *testing.T) {
+	h := newHall(t)
+	c := h.command("x1")
+	c.Do, c.Member = DoCan, ""
+	payload := sign(t, c, keyAda)
+	for range 20 { // more than one sender's ids
+		if v := h.Receive(onConf, payload, false); !v.Fresh {
+			t.Fatalf("%+v", v)
+		}
+	}
+}
+
 // One sender cannot keep the others from being heard, neither with ids nor, for long, with floods.
 func TestMemberDoorIsShared(t *testing.T) {
 	h := newHall(t)

@@ -147,7 +147,8 @@ func (n *UserNotice) fill() {
 	if n.Result == nil {
 		return
 	}
-	r := n.Result
+	r := *n.Result // the caller's may be kept by a door, too
+	n.Result = &r
 	r.Can, r.Conferences = r.Can[:min(len(r.Can), MaxListed)], slices.Clone(r.Conferences[:min(len(r.Conferences), MaxListed)])
 	for i := range r.Conferences {
 		c := &r.Conferences[i]
