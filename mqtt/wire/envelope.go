@@ -59,6 +59,12 @@ func (e *Envelope) Check() error {
 	return nil
 }
 
+func (e *Envelope) fill() {
+	if e.Signatures == nil {
+		e.Signatures = []Signature{}
+	}
+}
+
 // b64Bytes also refuses the line breaks that the standard decoder passes over.
 func b64Bytes(s, path string) ([]byte, error) {
 	b, err := b64.DecodeString(s)

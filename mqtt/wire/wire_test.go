@@ -188,7 +188,8 @@ func TestEncodeRefusesWhatItWouldNotRead(t *testing.T) {
 			t.Errorf("%T: %s", v, b)
 		}
 	}
-	for _, v := range []checker{&Gate{Gate: Open}, &Calls{}, &Levels{At: time.Now()}, &Snapshot{Conf: "1000", UID: "u"}} {
+	for _, v := range []checker{&Gate{Gate: Open}, &Calls{}, &Levels{At: time.Now()}, &Snapshot{Conf: "1000", UID: "u"},
+		&Envelope{Payload: "AA=="}, &Bookings{EID: "local", Box: "b", Version: 1}} {
 		if b, err := Encode(v); err != nil || strings.Contains(string(b), "null") {
 			t.Errorf("%T: %s, %v", v, b, err)
 		}
