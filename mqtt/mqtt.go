@@ -3,7 +3,8 @@
 // It knows nothing of what the topics and payloads mean (that is mqtt/wire), and nothing of the broker at the other end,
 // which it does not trust: what comes from there is bounded and checked before the MQTT library sees it.
 //
-//	Publish → outbox (retained: the latest of each topic; the rest: bounded) → Run → paho → conn → broker
+//	Publish → queue (retained: the latest of each topic; measurements: bounded) → Run → paho → conn → broker
+//	        ↘ outbox (events, on the disk as far as they wait)                  ↗
 //	broker → conn (whole packets, bounded, checked) → paho → inbox (bounded) → handlers
 //
 // The library's own reconnecting is not used, because its tokens complete before delivery then. Each connection is a new
@@ -26,6 +27,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"parley/mqtt/outbox"
 )
 
 // What a call can be refused for.
@@ -36,8 +39,8 @@ var (
 	ErrBadTopic = errors.New("bad topic")
 	// ErrTooLarge: the message does not fit into MaxPacket.
 	ErrTooLarge = errors.New("message too large")
-	// ErrFull: as many retained topics are kept as fit.
-	ErrFull = errors.New("too many retained topics")
+	// ErrFull: as many retained topics, or messages that may not be dropped, are kept as fit.
+	ErrFull = errors.New("too many messages")
 )
 
 // Message is one message, going or coming. Of a coming one, Retained means that it was kept by the broker from before.
@@ -62,7 +65,7 @@ type Stats struct {
 	Connected  bool
 	Queued     int    // messages that wait for the broker or for its acknowledgement
 	Connects   uint64 // connections that came about
-	Dropped    uint64 // messages that did not fit into the outbox
+	Dropped    uint64 // messages for which there was no room
 	Overrun    uint64 // messages that came faster than the handlers took them
 	Subscribed int    // subscriptions that the broker has granted on this connection
 }
@@ -82,6 +85,10 @@ type Config struct {
 	BeforeConnect func() *Message
 	// Goodbye, if set, is asked at the end of Run; what it gives is told last, before the connection is closed in order.
 	Goodbye func() *Message
+
+	// Outbox, if set, keeps what is neither retained nor of QoS 0 until the broker has acknowledged it, across restarts. Run runs
+	// it. nil: such messages are kept in memory, MaxQueue of them.
+	Outbox *outbox.Outbox
 
 	KeepAlive   time.Duration // 0: 10 s. A dead connection is noticed after at most one and a half
 	MaxPacket   int           // longest packet in either direction, in bytes; 0: 256 KiB
@@ -119,7 +126,7 @@ type Client struct {
 	}
 
 	mu       sync.Mutex // guards what follows
-	out      *outbox
+	out      *queue
 	subs     []*subscription
 	watchers []func(State)
 	state    State
@@ -153,7 +160,7 @@ func New(cfg Config) (*Client, error) {
 	c := &Client{
 		cfg: cfg, log: cfg.Log,
 		wake: make(chan struct{}, 1), told: make(chan struct{}, 1), inbox: make(chan Message, inboxSize),
-		out: newOutbox(cfg.MaxRetained, cfg.MaxQueue),
+		out: newQueue(cfg.MaxRetained, cfg.MaxQueue),
 	}
 	if cfg.ClientID == "" || len(cfg.ClientID) > 128 || !validText(cfg.ClientID) {
 		return nil, fmt.Errorf("%w: the client id must have 1 to 128 bytes", ErrConfig)
@@ -211,20 +218,74 @@ func (c *Client) parseURL() error {
 	return nil
 }
 
-// Publish puts a message into the outbox and returns at once. The payload is copied. A retained message replaces the one
-// of the same topic, and is told again after each reconnect; an empty payload takes the topic away. Others are kept in
-// order; when there are too many, the oldest of QoS 0 is dropped, then the oldest of all. Errors wrap ErrBadTopic,
-// ErrTooLarge or ErrFull.
+// Publish takes a message to be told and returns at once. The payload is copied. A retained message replaces the one of the
+// same topic, and is told again after each reconnect; an empty payload takes the topic away. Others are kept in order, those of
+// QoS 1 in the Outbox if there is one; when there are too many, the oldest of QoS 0 is dropped, then the oldest of all that are
+// not PublishKeep's. Errors wrap ErrBadTopic, ErrTooLarge or ErrFull.
 func (c *Client) Publish(topic string, payload []byte, qos byte, retained bool) error {
-	m := Message{Topic: topic, Payload: bytes.Clone(payload), QoS: qos, Retained: retained}
+	return c.publish(Message{Topic: topic, Payload: payload, QoS: qos, Retained: retained}, outbox.Event, nil)
+}
+
+// PublishKeep takes a message whose sender is told that it will arrive. done is called once, unless there is an error: with nil
+// when the message is in the Outbox on the disk, or acknowledged by the broker; else with outbox.ErrNotDurable, when the disk
+// fails or is slow, or there is no Outbox. It must not block. The message is told in any case, after everything before it.
+func (c *Client) PublishKeep(topic string, payload []byte, done func(error)) error {
+	err := c.publish(Message{Topic: topic, Payload: payload, QoS: 1}, outbox.Keep, done)
+	if err == nil && c.cfg.Outbox == nil && done != nil {
+		done(outbox.ErrNotDurable)
+	}
+	return err
+}
+
+func (c *Client) publish(m Message, class outbox.Class, done func(error)) error {
 	if err := c.check(m); err != nil {
 		return err
 	}
+	if o := c.cfg.Outbox; o != nil && m.QoS == 1 && !m.Retained {
+		if _, err := o.Put(outbox.Message{Topic: m.Topic, Payload: m.Payload, Class: class}, done); err != nil {
+			return fmt.Errorf("%w: %w", ErrFull, err)
+		}
+		return nil
+	}
+	m.Payload = bytes.Clone(m.Payload)
 	c.mu.Lock()
-	err := c.out.put(m)
+	var after uint64
+	if c.cfg.Outbox != nil {
+		after = c.cfg.Outbox.Last()
+	}
+	err := c.out.put(m, after)
 	c.mu.Unlock()
 	poke(c.wake)
 	return err
+}
+
+// next takes what is to be told next, in the order in which it was published; nil: nothing, or nothing yet.
+func (c *Client) next() *item {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := c.cfg.Outbox
+	if o == nil {
+		return c.out.next()
+	}
+	if first := o.First(); first == 0 || c.out.precedes(first) {
+		return c.out.next()
+	}
+	m, ok := o.Next()
+	if !ok {
+		return nil // it is being read
+	}
+	return &item{Message: Message{Topic: m.Topic, Payload: m.Payload, QoS: 1}, seq: m.Seq}
+}
+
+// arrived takes note that the broker has the message.
+func (c *Client) arrived(it *item) {
+	if it.seq > 0 {
+		c.cfg.Outbox.Ack(it.seq)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out.done(it)
 }
 
 func (c *Client) check(m Message) error {
@@ -264,8 +325,14 @@ func (c *Client) OnState(f func(State)) {
 func (c *Client) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Stats{Connected: c.state.Connected, Queued: c.out.waiting(), Connects: c.stats.connects.Load(),
+	s := Stats{Connected: c.state.Connected, Queued: c.out.waiting(), Connects: c.stats.connects.Load(),
 		Dropped: c.out.dropped, Overrun: c.stats.overrun.Load(), Subscribed: int(c.stats.granted.Load())}
+	if c.cfg.Outbox != nil {
+		kept := c.cfg.Outbox.Stats()
+		s.Queued += kept.Waiting
+		s.Dropped += kept.Dropped
+	}
+	return s
 }
 
 // Run keeps the connection up until ctx ends; then it tells what is still to be told, and the goodbye, and closes it in
@@ -274,8 +341,17 @@ func (c *Client) Run(ctx context.Context) error {
 	var handlers sync.WaitGroup
 	done := make(chan struct{})
 	handlers.Go(func() { c.dispatch(done) })
+	keep, end := context.WithCancel(context.Background()) // the outbox ends after the last word
+	if c.cfg.Outbox != nil {
+		handlers.Go(func() {
+			if err := c.cfg.Outbox.Run(keep); err != nil {
+				c.log.Warn("mqtt: what waits for the broker is not all on the disk", "error", err)
+			}
+		})
+	}
 	defer func() {
 		close(done)
+		end()
 		handlers.Wait()
 	}()
 	var wait backoff

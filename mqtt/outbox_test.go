@@ -3,221 +3,167 @@ package mqtt
 import (
 	"errors"
 	"fmt"
+	"net"
 	"slices"
-	"strings"
+	"strconv"
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
+	"parley/mqtt/outbox"
 )
 
-func TestBackoff(t *testing.T) {
-	var b backoff
-	var got []time.Duration
-	for range 6 {
-		got = append(got, b.next(10*time.Second, 0.5))
-	}
-	for range 6 {
-		got = append(got, b.next(2*time.Minute, 0.5))
-	}
-	s := func(f float64) time.Duration { return time.Duration(f * float64(time.Second)) }
-	want := []time.Duration{s(0.5), s(1), s(2), s(4), s(5), s(5), s(10), s(20), s(40), s(60), s(60), s(60)}
-	if !slices.Equal(got, want) {
-		t.Errorf("got  %v\nwant %v", got, want)
-	}
-	rapid.Check(t, func(t *rapid.T) {
-		b := backoff{last: time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "last"))}
-		down := time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "down"))
-		pause := b.next(down, rapid.Float64Range(0, 1).Draw(t, "random"))
-		most := 7500 * time.Millisecond
-		if down >= time.Minute {
-			most = 90 * time.Second
-		}
-		if pause < 250*time.Millisecond || pause > most {
-			t.Fatalf("%v", pause)
-		}
-	})
-}
-
-// drain sends and acknowledges everything.
-func drain(o *outbox) (topics []string) {
-	for it := o.next(); it != nil; it = o.next() {
-		topics = append(topics, it.Topic+"="+string(it.Payload))
-		o.done(it)
-	}
-	return topics
-}
-
-func msg(topic, payload string, qos byte, retained bool) Message {
-	return Message{Topic: topic, Payload: []byte(payload), QoS: qos, Retained: retained}
-}
-
-func want(t *testing.T, got []string, want ...string) {
+func openOutbox(t *testing.T, dir string) *outbox.Outbox {
 	t.Helper()
-	if !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
+	o, err := outbox.Open(dir, outbox.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// The broker is away for long: 5000 events, in several lives of the client, come in order, none is missing, and only those on
+// their way when the connection was cut come twice.
+func TestOutboxAcrossLives(t *testing.T) {
+	dir := t.TempDir()
+	url, stopBroker := serve(t, "127.0.0.1:0")
+	relayed := relay(t, url)
+	h := watch(t, url, "/n")
+	const n = 5000
+	next := 0
+	publish := func(c *Client, count int) {
+		for range count {
+			if err := c.Publish("/n", strconv.AppendInt(nil, int64(next), 10), 1, false); err != nil {
+				t.Fatal(err)
+			}
+			next++
+		}
+	}
+	away := Config{URL: "mqtt://127.0.0.1:1", ClientID: "box", Outbox: openOutbox(t, dir)}
+	c, stop := run(t, away)
+	publish(c, 2000)
+	stop()
+	away.Outbox = openOutbox(t, dir)
+	c, stop = run(t, away)
+	publish(c, 2000)
+	if q := c.Stats().Queued; q != 4000 {
+		t.Errorf("%d wait", q)
+	}
+	stop()
+	c, stop = run(t, Config{URL: relayed.url(), ClientID: "box", Outbox: openOutbox(t, dir)})
+	publish(c, n-4000)
+	var got []int
+	lives := 1
+	timeout := time.After(60 * time.Second)
+	for len(got) == 0 || got[len(got)-1] != n-1 {
+		select {
+		case m := <-h.ch:
+			i, _ := strconv.Atoi(string(m.Payload))
+			got = append(got, i)
+		case <-timeout:
+			t.Fatalf("%d have come, %+v", len(got), c.Stats())
+		}
+		if len(got) == 1000 || len(got) == 2000 { // a cut connection, and a client that is no more
+			relayed.cut()
+			if len(got) == 2000 {
+				stop()
+				c, _ = run(t, Config{URL: url, ClientID: "box", Outbox: openOutbox(t, dir)})
+				lives++
+			}
+		}
+	}
+	twice := len(got)
+	for i := 1; i < len(got); i++ {
+		if got[i] > got[i-1]+1 {
+			t.Fatalf("%d after %d", got[i], got[i-1])
+		}
+	}
+	slices.Sort(got)
+	got = slices.Compact(got)
+	twice -= len(got)
+	if len(got) != n || twice > 2*window {
+		t.Errorf("%d have come, %d of them twice", len(got), twice)
+	}
+	t.Logf("%d twice after %d cuts", twice, 2)
+	eventually(t, "acknowledged", func() error {
+		if q := c.Stats().Queued; q > 0 {
+			return fmt.Errorf("%d wait", q)
+		}
+		return nil
+	})
+	stopBroker()
+}
+
+// Events and state come in the order in which they were told, also with an outbox; after a reconnect the state comes first.
+func TestOutboxKeepsOrderWithState(t *testing.T) {
+	url, _ := serve(t, "127.0.0.1:0")
+	h := watch(t, url, "#")
+	c, _ := run(t, Config{URL: url, ClientID: "box", Outbox: openOutbox(t, t.TempDir())})
+	connected(t, c)
+	for i := range 200 {
+		c.Publish("/event", fmt.Append(nil, i), 1, false)
+		c.Publish(fmt.Sprint("/state/", i), fmt.Append(nil, i), 1, true)
+	}
+	for i, m := range h.until(t, "/state/199", "199") {
+		want := "/event"
+		if i%2 == 1 {
+			want = fmt.Sprint("/state/", i/2)
+		}
+		if m.Topic != want || string(m.Payload) != fmt.Sprint(i/2) {
+			t.Fatalf("%d: %s %s", i, m.Topic, m.Payload)
+		}
 	}
 }
 
-func TestOutbox(t *testing.T) {
-	t.Run("latest of each retained topic, events in order", func(t *testing.T) {
-		o := newOutbox(9, 9)
-		for _, m := range []Message{msg("s", "1", 1, true), msg("e", "1", 1, false), msg("s", "2", 1, true), msg("e", "2", 1, false)} {
-			o.put(m)
-		}
-		want(t, drain(o), "s=2", "e=1", "e=2")
-		o.put(msg("s", "3", 1, true))
-		want(t, drain(o), "s=3")
-		o.reset()
-		want(t, drain(o), "s=3")
-	})
-	t.Run("what was not acknowledged is told again", func(t *testing.T) {
-		o := newOutbox(9, 9)
-		o.put(msg("s", "1", 1, true))
-		o.put(msg("e", "1", 1, false))
-		o.put(msg("e", "2", 1, false))
-		o.next()
-		o.next()
-		o.put(msg("s", "2", 1, true)) // while 1 is on its way
-		o.reset()
-		want(t, drain(o), "s=2", "e=1", "e=2")
-	})
-	t.Run("a topic taken away is not told again", func(t *testing.T) {
-		o := newOutbox(9, 9)
-		o.put(msg("a", "1", 1, true))
-		want(t, drain(o), "a=1")
-		o.put(msg("a", "", 1, true))
-		o.next()
-		o.reset() // the broker may not have heard
-		want(t, drain(o), "a=")
-		o.reset()
-		want(t, drain(o))
-		if len(o.retained)+len(o.order) != 0 {
-			t.Errorf("%d, %d left", len(o.retained), len(o.order))
-		}
-	})
-	t.Run("the oldest measurement goes first, then the oldest event", func(t *testing.T) {
-		o := newOutbox(9, 3)
-		o.put(msg("e", "1", 1, false))
-		o.put(msg("t", "1", 0, false))
-		o.put(msg("t", "2", 0, false))
-		o.put(msg("e", "2", 1, false))
-		o.put(msg("s", "1", 1, true))
-		want(t, drain(o), "e=1", "t=2", "e=2", "s=1")
-		for i := range 5 {
-			o.put(msg("e", fmt.Sprint(i), 1, false))
-		}
-		want(t, drain(o), "e=2", "e=3", "e=4")
-		if o.dropped != 3 {
-			t.Errorf("%d dropped", o.dropped)
-		}
-	})
-	t.Run("too many bytes", func(t *testing.T) {
-		o := newOutbox(9, 1000)
-		for range 100 {
-			o.put(msg("e", strings.Repeat("x", 1<<20), 1, false))
-		}
-		if len(o.queue) != 8 || o.dropped != 92 {
-			t.Errorf("%d kept, %d dropped", len(o.queue), o.dropped)
-		}
-	})
-	t.Run("too many retained topics", func(t *testing.T) {
-		o := newOutbox(2, 9)
-		o.put(msg("a", "1", 1, true))
-		o.put(msg("b", "1", 1, true))
-		if err := o.put(msg("c", "1", 1, true)); !errors.Is(err, ErrFull) {
-			t.Errorf("got %v", err)
-		}
-		if err := o.put(msg("a", "2", 1, true)); err != nil {
-			t.Errorf("a known one: %v", err)
-		}
-		for i := range 100 {
-			o.put(msg(fmt.Sprint("x", i), "", 1, true))
-		}
-		if len(o.retained) > 4 {
-			t.Errorf("%d kept", len(o.retained))
-		}
-	})
-}
-
-// However messages, acknowledgements and lost connections fall: after the last reconnect every retained topic is told
-// with its latest value, last of all that are told under it, and no event is told before an older one.
-func TestOutboxHoldsItsPromises(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		o := newOutbox(100, 1000)
-		latest := map[string]string{}
-		var flying []*item
-		var got []string
-		n := 0
-		for range rapid.IntRange(0, 60).Draw(t, "steps") {
-			switch rapid.IntRange(0, 4).Draw(t, "step") {
-			case 0:
-				topic := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "topic")
-				n++
-				latest[topic] = fmt.Sprint(n)
-				if rapid.Bool().Draw(t, "empty") {
-					latest[topic] = ""
-				}
-				o.put(msg(topic, latest[topic], 1, true))
-			case 1:
-				n++
-				o.put(msg("event", fmt.Sprintf("%04d", n), 1, false))
-			case 2:
-				if it := o.next(); it != nil {
-					flying = append(flying, it)
-				}
-			case 3:
-				if len(flying) > 0 {
-					if !flying[0].Retained {
-						got = append(got, string(flying[0].Payload))
-					}
-					o.done(flying[0])
-					flying = flying[1:]
-				}
-			case 4:
-				o.reset()
-				flying = nil
-			}
-		}
-		o.reset()
-		told := map[string]string{}
-		for _, s := range drain(o) {
-			topic, payload, _ := strings.Cut(s, "=")
-			if topic == "event" {
-				got = append(got, payload)
-			} else {
-				told[topic] = payload
-			}
-		}
-		for topic, payload := range latest {
-			if told[topic] != payload {
-				t.Fatalf("%s: told %q, is %q", topic, told[topic], payload)
-			}
-		}
-		if !slices.IsSorted(got) || len(slices.Compact(got)) != len(got) {
-			t.Fatalf("events acknowledged: %v", got)
-		}
-	})
-}
-
-func TestMatches(t *testing.T) {
-	for _, tt := range []struct {
-		filter, topic string
-		want          bool
-	}{
-		{"/a", "/a", true}, {"/a", "a", false}, {"/a/#", "/a", true}, {"/a/#", "/a/b/c", true}, {"/a/+", "/a/b", true},
-		{"/a/+", "/a", false}, {"/a/+", "/a/b/c", false}, {"/a/+/#", "/a", false}, {"+/+", "/a", true}, {"#", "/a", true},
-		{"#", "$SYS/x", false}, {"$SYS/#", "$SYS/x", true}, {"/a/b", "/a", false}, {"/a", "/a/b", false}, {"+", "a", true},
-		{"/a/+", "/a/", true},
-	} {
-		if got := matches(tt.filter, tt.topic); got != tt.want {
-			t.Errorf("%s with %s: %v", tt.filter, tt.topic, got)
+// Who is told that his message will arrive is told so when it is on the disk, whether there is a broker or not.
+func TestPublishKeep(t *testing.T) {
+	dir := t.TempDir()
+	told := make(chan error, 1)
+	done := func(err error) { told <- err }
+	answer := func() error {
+		select {
+		case err := <-told:
+			return err
+		case <-time.After(10 * time.Second):
+			return errors.New("done is not called")
 		}
 	}
-	for filter, want := range map[string]bool{"": false, "a#": false, "#/a": false, "a/+b": false, "+/#": true, "\xff": false,
-		strings.Repeat("/", 40): false, strings.Repeat("a", 600): false} {
-		if got := validFilter(filter); got != want {
-			t.Errorf("%.20q: %v", filter, got)
-		}
+	c, stop := run(t, Config{URL: "mqtt://127.0.0.1:1", ClientID: "box", Outbox: openOutbox(t, dir)})
+	if err := c.PublishKeep("/k", []byte("kept"), done); err != nil || answer() != nil {
+		t.Fatal(err)
+	}
+	if err := c.PublishKeep("/k/#", nil, done); !errors.Is(err, ErrBadTopic) {
+		t.Errorf("got %v", err)
+	}
+	stop()
+	memory, _ := run(t, Config{URL: "mqtt://127.0.0.1:1", ClientID: "memory"})
+	memory.PublishKeep("/k", nil, done)
+	if err := answer(); !errors.Is(err, outbox.ErrNotDurable) {
+		t.Errorf("without an outbox: %v", err)
+	}
+	url, _ := serve(t, "127.0.0.1:0")
+	h := watch(t, url, "/k")
+	run(t, Config{URL: url, ClientID: "box", Outbox: openOutbox(t, dir)})
+	h.until(t, "/k", "kept")
+}
+
+// A broker that acknowledges nothing does not hold up the end; what it did not take stays in the outbox.
+func TestEndWithEventsLeft(t *testing.T) {
+	dir := t.TempDir()
+	slow := make(chan struct{})
+	url := fake(t, func(c net.Conn) { c.Write(welcome); <-slow })
+	c, stop := run(t, Config{URL: url, ClientID: "box", Outbox: openOutbox(t, dir),
+		Goodbye: func() *Message { return &Message{Topic: "/state", QoS: 1, Retained: true, Payload: []byte("x")} }})
+	for range 100 {
+		c.Publish("/n", []byte("x"), 1, false)
+	}
+	connected(t, c)
+	began := time.Now()
+	stop()
+	close(slow)
+	if d := time.Since(began); d > 5*time.Second {
+		t.Errorf("the end took %v", d)
+	}
+	if n := openOutbox(t, dir).Len(); n != 100 {
+		t.Errorf("%d are kept", n)
 	}
 }

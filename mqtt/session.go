@@ -62,6 +62,9 @@ func (s *session) connected(ctx context.Context) error {
 		c.out.watch(s.will.Topic)
 	}
 	c.mu.Unlock()
+	if c.cfg.Outbox != nil {
+		c.cfg.Outbox.Rewind()
+	}
 	c.stats.granted.Store(0)
 	if err := s.subscribe(ctx); err != nil {
 		return err
@@ -233,6 +236,7 @@ func (s *session) serve(ctx context.Context) error {
 			if err := s.acknowledged(); err != nil {
 				return err
 			}
+		case <-s.stored():
 		case <-s.c.wake:
 			if err := s.subscribe(ctx); err != nil && ctx.Err() == nil {
 				return err
@@ -257,6 +261,21 @@ func (c *Client) tellAgain(will *Message) {
 	c.retell = false
 }
 
+// stored is told when there is something new in the outbox.
+func (s *session) stored() <-chan struct{} {
+	if s.c.cfg.Outbox == nil {
+		return nil
+	}
+	return s.c.cfg.Outbox.Ready()
+}
+
+// overtake has the state told before the events that the outbox keeps anyway.
+func (c *Client) overtake() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.out.overtake()
+}
+
 // head is done when the oldest message that is on its way has arrived.
 func (s *session) head() <-chan struct{} {
 	if len(s.sent) == 0 {
@@ -271,26 +290,18 @@ func (s *session) acknowledged() error {
 	if err := first.token.Error(); err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
-	s.c.mu.Lock()
-	s.c.out.done(first.item)
-	s.c.mu.Unlock()
+	s.c.arrived(first.item)
 	return nil
 }
 
 // send fills the window.
 func (s *session) send() {
 	for len(s.sent) < window && s.paho.IsConnectionOpen() {
-		s.c.mu.Lock()
-		it := s.c.out.next()
-		var m Message
-		if it != nil {
-			m = it.Message
-		}
-		s.c.mu.Unlock()
+		it := s.c.next()
 		if it == nil {
 			return
 		}
-		token := s.paho.Publish(m.Topic, m.QoS, m.Retained, m.Payload)
+		token := s.paho.Publish(it.Topic, it.QoS, it.Retained, it.Payload)
 		s.sent = append(s.sent, sent{item: it, token: token, at: time.Now()})
 	}
 }
@@ -306,12 +317,19 @@ func (s *session) goodbye() {
 	}
 	end := time.NewTimer(flushTimeout)
 	defer end.Stop()
+	half := time.NewTimer(flushTimeout / 2)
+	defer half.Stop()
 	for {
 		s.send()
 		if len(s.sent) == 0 {
-			return
+			if !s.c.overtake() {
+				return
+			}
+			continue
 		}
 		select {
+		case <-half.C:
+			s.c.overtake()
 		case <-s.head():
 			if s.acknowledged() != nil {
 				return

@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// outbox is what is to be told: of retained topics the latest message each, of others all, in order, as far as they fit.
+// queue is what is to be told: of retained topics the latest message each, of others all, in order, as far as they fit.
 // It belongs to whoever holds the client's lock.
-type outbox struct {
+type queue struct {
 	maxRetained, maxQueue int
 	retained              map[string]*item
 	order                 []string // of the retained topics, as they were first told
@@ -17,7 +17,11 @@ type outbox struct {
 	will                  *recent
 }
 
-type item struct{ Message }
+type item struct {
+	Message
+	after uint64 // the message of the outbox that is told before this one
+	seq   uint64 // in the outbox; 0: it is not from there
+}
 
 // recent remembers the last few payloads of one topic.
 type recent struct {
@@ -25,22 +29,23 @@ type recent struct {
 	payloads [][]byte
 }
 
-func newOutbox(maxRetained, maxQueue int) *outbox {
-	return &outbox{maxRetained: maxRetained, maxQueue: maxQueue, retained: map[string]*item{}}
+func newQueue(maxRetained, maxQueue int) *queue {
+	return &queue{maxRetained: maxRetained, maxQueue: maxQueue, retained: map[string]*item{}}
 }
 
-func (o *outbox) waiting() int { return len(o.queue) + len(o.flying) }
+func (o *queue) waiting() int { return len(o.queue) + len(o.flying) }
 
-func (o *outbox) put(m Message) error {
+// put takes a message to be told after the outbox's message of that number.
+func (o *queue) put(m Message, after uint64) error {
 	if m.Retained {
-		return o.putRetained(m)
+		return o.putRetained(m, after)
 	}
-	o.queue = append(o.queue, &item{m})
+	o.queue = append(o.queue, &item{Message: m, after: after})
 	o.fit()
 	return nil
 }
 
-func (o *outbox) putRetained(m Message) error {
+func (o *queue) putRetained(m Message, after uint64) error {
 	it, known := o.retained[m.Topic]
 	most := o.maxRetained
 	if len(m.Payload) == 0 {
@@ -56,7 +61,7 @@ func (o *outbox) putRetained(m Message) error {
 	if !known {
 		o.order = append(o.order, m.Topic)
 	}
-	it = &item{m}
+	it = &item{Message: m, after: after}
 	o.retained[m.Topic] = it
 	o.queue = append(o.queue, it)
 	return nil
@@ -66,7 +71,7 @@ func (o *outbox) putRetained(m Message) error {
 const maxQueueBytes = 8 << 20
 
 // fit drops of what is not retained until the rest is within its bounds.
-func (o *outbox) fit() {
+func (o *queue) fit() {
 	n, bytes := 0, 0
 	for _, it := range o.queue {
 		if !it.Retained {
@@ -81,7 +86,7 @@ func (o *outbox) fit() {
 }
 
 // drop makes room, of how many bytes it gives: the oldest measurement goes first, an event only when there is none.
-func (o *outbox) drop() (bytes int) {
+func (o *queue) drop() (bytes int) {
 	at := slices.IndexFunc(o.queue, func(it *item) bool { return !it.Retained && it.QoS == 0 })
 	if at < 0 {
 		at = slices.IndexFunc(o.queue, func(it *item) bool { return !it.Retained })
@@ -94,8 +99,20 @@ func (o *outbox) drop() (bytes int) {
 	return bytes
 }
 
+// precedes tells whether something is to be told before the outbox's message of that number.
+func (o *queue) precedes(seq uint64) bool { return len(o.queue) > 0 && o.queue[0].after < seq }
+
+// overtake has everything told before what the outbox holds; it gives whether that makes a difference.
+func (o *queue) overtake() (changed bool) {
+	for _, it := range o.queue {
+		changed = changed || it.after > 0
+		it.after = 0
+	}
+	return changed
+}
+
 // next takes the first message that waits; nil if there is none. It then is on its way until done or reset.
-func (o *outbox) next() *item {
+func (o *queue) next() *item {
 	if len(o.queue) == 0 {
 		return nil
 	}
@@ -109,7 +126,7 @@ func (o *outbox) next() *item {
 }
 
 // done takes note that the broker has the message.
-func (o *outbox) done(it *item) {
+func (o *queue) done(it *item) {
 	if at := slices.Index(o.flying, it); at >= 0 {
 		o.flying = slices.Delete(o.flying, at, at+1)
 	}
@@ -120,9 +137,10 @@ func (o *outbox) done(it *item) {
 }
 
 // reset is for a new connection: everything retained is to be told, then what was on its way, then what waited.
-func (o *outbox) reset() {
+func (o *queue) reset() {
 	var queue []*item
 	for _, topic := range o.order {
+		o.retained[topic].after = 0
 		queue = append(queue, o.retained[topic])
 	}
 	for _, it := range append(o.flying, o.queue...) {
@@ -134,8 +152,8 @@ func (o *outbox) reset() {
 	o.fit()
 }
 
-// watch has the outbox remember what it told under that topic; with "", nothing.
-func (o *outbox) watch(topic string) {
+// watch has the queue remember what it told under that topic; with "", nothing.
+func (o *queue) watch(topic string) {
 	if o.will == nil || o.will.topic != topic {
 		o.will = &recent{topic: topic}
 	}
@@ -143,7 +161,7 @@ func (o *outbox) watch(topic string) {
 
 // contradicts tells whether a message under the watched topic is neither what is to stand there nor an echo of what was
 // told a moment ago: the will of a connection that is over.
-func (o *outbox) contradicts(m Message, will []byte) bool {
+func (o *queue) contradicts(m Message, will []byte) bool {
 	it, ok := o.retained[m.Topic]
 	if !ok || o.will == nil || o.will.topic != m.Topic || bytes.Equal(it.Payload, m.Payload) {
 		return false
@@ -152,7 +170,7 @@ func (o *outbox) contradicts(m Message, will []byte) bool {
 }
 
 // again queues the retained message of a topic once more.
-func (o *outbox) again(topic string) {
+func (o *queue) again(topic string) {
 	if it, ok := o.retained[topic]; ok && !slices.Contains(o.queue, it) {
 		o.queue = append(o.queue, it)
 	}
