@@ -19,6 +19,7 @@ import (
 	"parley/sip/guard"
 	"parley/sip/rtp"
 	"parley/web"
+	"parley/web/token"
 )
 
 // box is the whole of it, each part made once and wired to the others. A frame, a key and a command come through it like
@@ -49,6 +50,7 @@ type box struct {
 	client  *mqtt.Client
 	topics  *topics
 	web     *web.Server
+	tokens  *token.Verifier
 	keys    hal.Keys
 	lamps   *lamps
 	release func() // gives the lines of keys and lamps back
@@ -151,7 +153,7 @@ func (b *box) makeMQTT() (err error) {
 			return err
 		}
 	}
-	if b.client, err = newClient(b.cfg, names, b.session, own, b.log); err != nil {
+	if b.client, err = newClient(b.cfg, names, b.session, own, newOutbox(b.data, b.house), b.log); err != nil {
 		return err
 	}
 	b.topics = &topics{house: b.house, out: b.client, box: names, eid: b.cfg.EID, lease: map[string]time.Time{}, rosters: map[string]uint64{}, began: b.began}

@@ -19,6 +19,7 @@ import (
 	"parley/cmd/parley/config"
 	"parley/mqtt"
 	"parley/mqtt/broker"
+	"parley/mqtt/outbox"
 	"parley/mqtt/wire"
 )
 
@@ -125,8 +126,27 @@ func accessRules(path string) (*broker.ACL, error) {
 	return acl, nil
 }
 
+// newOutbox opens what waits for the broker from before. Without a folder for it, messages wait in memory.
+func newOutbox(d *data, h *house) *outbox.Outbox {
+	fault := func(on bool, text string) {
+		h.post(func() { h.fault("outbox", on, text) })
+	}
+	o, err := outbox.Open(d.path("outbox"), outbox.Options{
+		OnFault: func(err error) { fault(true, fmt.Sprintf("what waits for the broker is not safe from a power cut: %v", err)) },
+		OnHeal:  func() { fault(false, "") },
+	})
+	if err != nil {
+		h.log.Warn("what waits for the broker is kept in memory only", "error", err)
+		return nil
+	}
+	if n := o.Stats().Lost; n > 0 {
+		h.log.Warn("some of what waited for the broker cannot be read", "places", n)
+	}
+	return o
+}
+
 // newClient makes the connection to the broker, with the last will of this session.
-func newClient(cfg config.Config, box wire.Box, session int, own *inside, log *slog.Logger) (*mqtt.Client, error) {
+func newClient(cfg config.Config, box wire.Box, session int, own *inside, waiting *outbox.Outbox, log *slog.Logger) (*mqtt.Client, error) {
 	state := func(word wire.StateWord) *mqtt.Message {
 		payload, err := wire.Encode(&wire.BoxState{State: word, Sess: uint64(session)})
 		if err != nil {
@@ -135,7 +155,7 @@ func newClient(cfg config.Config, box wire.Box, session int, own *inside, log *s
 		return &mqtt.Message{Topic: box.State(), Payload: payload, QoS: 1, Retained: true}
 	}
 	conf := mqtt.Config{
-		ClientID: "parley-" + cfg.Box, Log: log,
+		ClientID: "parley-" + cfg.Box, Log: log, Outbox: waiting,
 		Will:    state(wire.Lost),
 		Goodbye: func() *mqtt.Message { return state(wire.Disconnected) },
 	}
@@ -166,10 +186,13 @@ func newClient(cfg config.Config, box wire.Box, session int, own *inside, log *s
 // builtAt is no later than now on any machine whose clock is set.
 var builtAt = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// clockSet tells whether the machine knows the time.
+func clockSet() bool { return time.Now().After(builtAt) }
+
 func newDoor(box wire.Box, key ed25519.PrivateKey, session int) *wire.Door {
 	return wire.NewDoor(wire.DoorConfig{
 		Box: box, Keys: wire.NewKeySet(key.Public().(ed25519.PublicKey)), Sess: uint64(session),
-		ClockSet: func() bool { return time.Now().After(builtAt) },
+		ClockSet: clockSet,
 	})
 }
 
