@@ -15,13 +15,13 @@ import (
 
 // caller finds out who asks, by the token in the Authorization header (RFC 6750, section 2.1) and nowhere else: what stands in
 // an address ends in logs.
-func (a *api) caller(w http.ResponseWriter, r *http.Request) (token.Claims, error) {
+func (a *api) caller(w http.ResponseWriter, r *http.Request) (*token.Claims, error) {
 	address := r.RemoteAddr
 	if ap, err := netip.ParseAddrPort(address); err == nil {
 		address = ap.Addr().Unmap().String()
 	}
 	if !a.strangers.left(address) {
-		return token.Claims{}, tooMany(w, time.Second)
+		return nil, tooMany(w, time.Second)
 	}
 	var shown string
 	if h := r.Header.Values("Authorization"); len(h) == 1 {
@@ -40,12 +40,12 @@ func (a *api) caller(w http.ResponseWriter, r *http.Request) (token.Claims, erro
 			challenge += `, error="invalid_token"`
 		}
 		w.Header().Set("WWW-Authenticate", challenge)
-		return token.Claims{}, err
+		return nil, err
 	}
 	if ok, _ := a.rates.take(who.Subject + " " + who.ID); !ok {
-		return token.Claims{}, tooMany(w, time.Second)
+		return nil, tooMany(w, time.Second)
 	}
-	return who, nil
+	return &who, nil
 }
 
 func tooMany(w http.ResponseWriter, again time.Duration) error {

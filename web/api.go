@@ -102,7 +102,7 @@ const (
 )
 
 // handler answers one kind of request of somebody known. Its error becomes the answer.
-type handler func(w http.ResponseWriter, r *http.Request, who token.Claims) error
+type handler func(w http.ResponseWriter, r *http.Request, who *token.Claims) error
 
 // api is the API at work.
 type api struct {
@@ -130,58 +130,68 @@ func newAPI(s *Server, c API) *api {
 	}
 }
 
+// methods are the handlers of one path; what is nil is not allowed.
+type methods struct{ get, post, patch, remove handler }
+
+// of finds the handler for a method. HEAD is GET, of which the server leaves the body away.
+func (m *methods) of(method string) handler {
+	switch method {
+	case http.MethodGet, http.MethodHead:
+		return m.get
+	case http.MethodPost:
+		return m.post
+	case http.MethodPatch:
+		return m.patch
+	case http.MethodDelete:
+		return m.remove
+	}
+	return nil
+}
+
 // routes is the whole of it.
 func (a *api) routes() http.Handler {
 	mux := http.NewServeMux()
-	for path, methods := range map[string]map[string]handler{
-		createPath:                      {"POST": a.create},
-		"conferences":                   {"GET": a.conferences},
-		"conferences/{conf}":            {"GET": a.state},
-		"conferences/{conf}/can":        {"GET": a.can},
-		"conferences/{conf}/commands":   {"POST": a.command},
-		"conferences/{conf}/messages":   {"GET": a.messages},
-		"conferences/{conf}/files":      {"GET": a.files, "POST": a.begin},
-		"conferences/{conf}/files/{id}": {"GET": a.file, "PATCH": a.upload, "DELETE": a.deleteFile},
-		"recordings":                    {"GET": a.recordings},
-		"recordings/{id}":               {"GET": a.recording, "DELETE": a.deleteRecording},
-		"recordings/{id}/index":         {"GET": a.index},
-	} {
-		mux.Handle(root+path, a.guarded(methods))
-	}
+	const conf = root + "conferences/{conf}"
 	mux.Handle("/", a.guarded(nil))
+	mux.Handle(root+createPath, a.guarded(&methods{post: a.create}))
+	mux.Handle(root+"conferences", a.guarded(&methods{get: a.conferences}))
+	mux.Handle(conf, a.guarded(&methods{get: a.state}))
+	mux.Handle(conf+"/can", a.guarded(&methods{get: a.can}))
+	mux.Handle(conf+"/commands", a.guarded(&methods{post: a.command}))
+	mux.Handle(conf+"/messages", a.guarded(&methods{get: a.messages}))
+	mux.Handle(conf+"/files", a.guarded(&methods{get: a.files, post: a.begin}))
+	mux.Handle(conf+"/files/{id}", a.guarded(&methods{get: a.file, patch: a.upload, remove: a.deleteFile}))
+	mux.Handle(root+"recordings", a.guarded(&methods{get: a.recordings}))
+	mux.Handle(root+"recordings/{id}", a.guarded(&methods{get: a.recording, remove: a.deleteRecording}))
+	mux.Handle(root+"recordings/{id}/index", a.guarded(&methods{get: a.index}))
 	return mux
 }
 
 // guarded lets through whoever has a token and has not asked too often, to one of the methods. None of them is 404.
-func (a *api) guarded(methods map[string]handler) http.Handler {
+func (a *api) guarded(m *methods) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		common(w.Header())
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox")
-		err := a.serve(w, r, methods)
-		if err != nil {
+		if err := a.serve(w, r, m); err != nil {
 			a.fail(w, r, err)
 		}
 	})
 }
 
-func (a *api) serve(w http.ResponseWriter, r *http.Request, methods map[string]handler) error {
+func (a *api) serve(w http.ResponseWriter, r *http.Request, m *methods) error {
 	who, err := a.caller(w, r)
 	if err != nil {
 		return err
 	}
-	if methods == nil {
+	if m == nil {
 		return &fault{Status: http.StatusNotFound, Code: "not_found", Message: "there is nothing here"}
 	}
-	method := r.Method
-	if method == http.MethodHead {
-		method = http.MethodGet
-	}
-	h, ok := methods[method]
-	if !ok {
+	h := m.of(r.Method)
+	if h == nil {
 		var allow []string
-		for _, m := range []string{"GET", "POST", "PATCH", "DELETE"} {
-			if methods[m] != nil {
-				allow = append(allow, m)
+		for _, name := range []string{"GET", "POST", "PATCH", "DELETE"} {
+			if m.of(name) != nil {
+				allow = append(allow, name)
 			}
 		}
 		w.Header().Set("Allow", strings.Join(allow, ", "))

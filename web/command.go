@@ -15,66 +15,80 @@ import (
 
 // takes is which arguments a command must and may have, and the rights of which a token that narrows its holder's must have one.
 type takes struct {
+	do        conference.Do
 	must, may string
-	rights    []conference.Right
+	right     conference.Right
+	own       conference.Right // is enough where it is about oneself; may be empty
 }
 
 // commands holds everything that can be asked of a conference: the same as over MQTT, with the same arguments.
-var commands = map[conference.Do]takes{
-	conference.Mute:   {may: "member reason", rights: []conference.Right{conference.RightMute, conference.RightSee}},
-	conference.Unmute: {may: "member reason", rights: []conference.Right{conference.RightMute, conference.RightSee}},
-	conference.Deafen: {may: "member reason", rights: []conference.Right{conference.RightMute}},
-	conference.Hear:   {may: "member reason", rights: []conference.Right{conference.RightMute}},
-
-	conference.Kick:        {must: "member", may: "why", rights: []conference.Right{conference.RightKick}},
-	conference.Invite:      {must: "number", may: "name muted deaf", rights: []conference.Right{conference.RightInvite}},
-	conference.CloseHouse:  {rights: []conference.Right{conference.RightHouse}},
-	conference.OpenHouse:   {rights: []conference.Right{conference.RightHouse}},
-	conference.Lock:        {rights: []conference.Right{conference.RightHouse}},
-	conference.Unlock:      {rights: []conference.Right{conference.RightHouse}},
-	conference.HandOver:    {must: "member", rights: []conference.Right{conference.RightHand}},
-	conference.End:         {may: "why", rights: []conference.Right{conference.RightEnd}},
-	conference.Prolong:     {must: "until", rights: []conference.Right{conference.RightEnd}},
-	conference.AskFloor:    {may: "member", rights: []conference.Right{conference.RightGrant, conference.RightFloor}},
-	conference.YieldFloor:  {may: "member", rights: []conference.Right{conference.RightGrant, conference.RightFloor}},
-	conference.Grant:       {must: "member", may: "to", rights: []conference.Right{conference.RightGrant}},
-	conference.Refuse:      {must: "member", may: "why", rights: []conference.Right{conference.RightGrant}},
-	conference.TakeFloor:   {must: "member", may: "why", rights: []conference.Right{conference.RightGrant}},
-	conference.PassFloor:   {must: "to", may: "member", rights: []conference.Right{conference.RightGrant}},
-	conference.Pin:         {must: "member", rights: []conference.Right{conference.RightGrant}},
-	conference.Reorder:     {must: "member position", rights: []conference.Right{conference.RightGrant}},
-	conference.NextSpeaker: {rights: []conference.Right{conference.RightGrant}},
-
-	conference.OpenRoom: {must: "members", may: "room unrecorded", rights: []conference.Right{conference.RightRooms}},
-	conference.MoveTo:   {must: "member", may: "room", rights: []conference.Right{conference.RightRooms}},
-	conference.Return:   {may: "member room", rights: []conference.Right{conference.RightRooms, conference.RightSee}},
-	conference.AskRoom:  {must: "members", may: "room unrecorded", rights: []conference.Right{conference.RightPrivate}},
-	conference.Accept:   {must: "member", rights: []conference.Right{conference.RightSee}},
-	conference.Decline:  {must: "member", rights: []conference.Right{conference.RightSee}},
-	conference.CallHost: {rights: []conference.Right{conference.RightPrivate}},
-
-	conference.Record:      {rights: []conference.Right{conference.RightRecord}},
-	conference.PauseRecord: {rights: []conference.Right{conference.RightRecord}},
-	conference.StopRecord:  {rights: []conference.Right{conference.RightRecord}},
-	conference.Note:        {must: "text", rights: []conference.Right{conference.RightNote}},
-
-	conference.ToMessages:    {rights: []conference.Right{conference.RightMode}},
-	conference.ToVoice:       {rights: []conference.Right{conference.RightMode}},
-	conference.CloseMessages: {rights: []conference.Right{conference.RightMode}},
-	conference.OpenMessages:  {rights: []conference.Right{conference.RightMode}},
+var commands = []takes{
+	{do: conference.Mute, may: "member reason", right: conference.RightMute, own: conference.RightSee},
+	{do: conference.Unmute, may: "member reason", right: conference.RightMute, own: conference.RightSee},
+	{do: conference.Deafen, may: "member reason", right: conference.RightMute},
+	{do: conference.Hear, may: "member reason", right: conference.RightMute},
+	{do: conference.Kick, must: "member", may: "why", right: conference.RightKick},
+	{do: conference.Invite, must: "number", may: "name muted deaf", right: conference.RightInvite},
+	{do: conference.CloseHouse, right: conference.RightHouse},
+	{do: conference.OpenHouse, right: conference.RightHouse},
+	{do: conference.Lock, right: conference.RightHouse},
+	{do: conference.Unlock, right: conference.RightHouse},
+	{do: conference.HandOver, must: "member", right: conference.RightHand},
+	{do: conference.End, may: "why", right: conference.RightEnd},
+	{do: conference.Prolong, must: "until", right: conference.RightEnd},
+	{do: conference.AskFloor, may: "member", right: conference.RightGrant, own: conference.RightFloor},
+	{do: conference.YieldFloor, may: "member", right: conference.RightGrant, own: conference.RightFloor},
+	{do: conference.Grant, must: "member", may: "to", right: conference.RightGrant},
+	{do: conference.Refuse, must: "member", may: "why", right: conference.RightGrant},
+	{do: conference.TakeFloor, must: "member", may: "why", right: conference.RightGrant},
+	{do: conference.PassFloor, must: "to", may: "member", right: conference.RightGrant},
+	{do: conference.Pin, must: "member", right: conference.RightGrant},
+	{do: conference.Reorder, must: "member position", right: conference.RightGrant},
+	{do: conference.NextSpeaker, right: conference.RightGrant},
+	{do: conference.OpenRoom, must: "members", may: "room unrecorded", right: conference.RightRooms},
+	{do: conference.MoveTo, must: "member", may: "room", right: conference.RightRooms},
+	{do: conference.Return, may: "member room", right: conference.RightRooms, own: conference.RightSee},
+	{do: conference.AskRoom, must: "members", may: "room unrecorded", right: conference.RightPrivate},
+	{do: conference.Accept, must: "member", right: conference.RightSee},
+	{do: conference.Decline, must: "member", right: conference.RightSee},
+	{do: conference.CallHost, right: conference.RightPrivate},
+	{do: conference.Record, right: conference.RightRecord},
+	{do: conference.PauseRecord, right: conference.RightRecord},
+	{do: conference.StopRecord, right: conference.RightRecord},
+	{do: conference.Note, must: "text", right: conference.RightNote},
+	{do: conference.ToMessages, right: conference.RightMode},
+	{do: conference.ToVoice, right: conference.RightMode},
+	{do: conference.CloseMessages, right: conference.RightMode},
+	{do: conference.OpenMessages, right: conference.RightMode},
 }
 
-// narrowed tells whether the token's own list of rights leaves none for that command, whatever else its holder may do.
+func takesOf(do conference.Do) *takes {
+	for i := range commands {
+		if commands[i].do == do {
+			return &commands[i]
+		}
+	}
+	return nil
+}
+
+// narrowed tells whether there is no such command, or the token's own list of rights has none for it, whatever else its holder may do.
 func narrowed(who *token.Claims, do conference.Do) bool {
-	return who.Limits != nil && !slices.ContainsFunc(commands[do].rights, who.Has)
+	t := takesOf(do)
+	return t == nil || who.Limits != nil && !who.Has(t.right) && !who.Has(t.own)
 }
 
-// wished are the reasons that a command may name: of the others nobody can dispose, but an unmute of theirs can be asked for.
-var wished = map[conference.Do][]conference.Reason{
-	conference.Mute:   {conference.Self, conference.Host, conference.Listener},
-	conference.Unmute: {conference.Self, conference.Host, conference.Listener, conference.Hardware, conference.System},
-	conference.Deafen: {conference.Host},
-	conference.Hear:   {conference.Host},
+// wished gives the reasons that a command may name: of the others nobody can dispose, but an unmute of theirs can be asked for.
+func wished(do conference.Do) []conference.Reason {
+	all := []conference.Reason{conference.Host, conference.Self, conference.Listener, conference.Hardware, conference.System}
+	switch do {
+	case conference.Unmute:
+		return all
+	case conference.Mute:
+		return all[:3]
+	case conference.Deafen, conference.Hear:
+		return all[:1]
+	}
+	return nil
 }
 
 const (
@@ -97,9 +111,10 @@ func decodeCommand(body []byte) (order, error) {
 	a := args{values: values}
 	o := order{id: a.text("id", 64), uid: a.text("uid", 64)}
 	o.cmd.Do = conference.Do(a.text("do", 32))
-	t, known := commands[o.cmd.Do]
-	if a.err == nil && !known {
+	t := takesOf(o.cmd.Do)
+	if t == nil {
 		a.fail("do", create.Invalid, "there is no such command")
+		return o, a.err
 	}
 	if !plain(o.id) {
 		a.fail("id", create.Invalid, "want 1 to 64 of a-z, A-Z, 0-9 and -._")
@@ -122,7 +137,7 @@ func (a *args) fail(key string, code create.Code, want string) {
 }
 
 // only checks that what must be there is, and nothing that must not.
-func (a *args) only(t takes) {
+func (a *args) only(t *takes) {
 	must := strings.Fields(t.must)
 	for _, key := range must {
 		if v := a.values[key]; v == nil || v == "" {
@@ -230,7 +245,7 @@ func (a *args) until() time.Time {
 // reason gives the one that is meant where none is named: the host's for another member, one's own for oneself.
 func (a *args) reason(do conference.Do, member string) conference.Reason {
 	r := conference.Reason(a.text("reason", 32))
-	words := wished[do]
+	words := wished(do)
 	switch {
 	case words == nil:
 		return ""

@@ -28,7 +28,7 @@ type created struct {
 }
 
 // create makes a conference (C-1, C-2). A number makes conferences for itself only, unless its token is an admin's.
-func (a *api) create(w http.ResponseWriter, r *http.Request, who token.Claims) error {
+func (a *api) create(w http.ResponseWriter, r *http.Request, who *token.Claims) error {
 	if !who.Has(conference.RightCreate) || who.Conference != "" {
 		return forbidden("this token does not make conferences")
 	}
@@ -47,7 +47,7 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, who token.Claims) e
 	}
 	ctx, done := a.house(r)
 	defer done()
-	c, err := a.House.Create(ctx, who, request)
+	c, err := a.House.Create(ctx, *who, request)
 	if err != nil {
 		return err
 	}
@@ -86,17 +86,17 @@ type brief struct {
 }
 
 // conferences lists those that the caller may see.
-func (a *api) conferences(w http.ResponseWriter, r *http.Request, who token.Claims) error {
+func (a *api) conferences(w http.ResponseWriter, r *http.Request, who *token.Claims) error {
 	ctx, done := a.house(r)
 	defer done()
-	views, err := a.House.Look(ctx, who, "")
+	views, err := a.House.Look(ctx, *who, "")
 	if err != nil {
 		return err
 	}
 	list := []brief{}
 	for i := range views {
 		s := &views[i].Snapshot
-		if !sees(&who, s) {
+		if !sees(who, s) {
 			continue
 		}
 		b := brief{s.Number, s.UID, s.Theme, string(s.Kind), string(s.Phase), s.Creator, s.Start, s.End, 0}
@@ -149,8 +149,8 @@ func (a *api) find(r *http.Request, who *token.Claims) (View, error) {
 }
 
 // state answers with the whole conference, in the form in which its topic tells it.
-func (a *api) state(w http.ResponseWriter, r *http.Request, who token.Claims) error {
-	v, err := a.find(r, &who)
+func (a *api) state(w http.ResponseWriter, r *http.Request, who *token.Claims) error {
+	v, err := a.find(r, who)
 	if err != nil {
 		return err
 	}
@@ -159,14 +159,14 @@ func (a *api) state(w http.ResponseWriter, r *http.Request, who token.Claims) er
 }
 
 // can answers with what the caller may do.
-func (a *api) can(w http.ResponseWriter, r *http.Request, who token.Claims) error {
-	v, err := a.find(r, &who)
+func (a *api) can(w http.ResponseWriter, r *http.Request, who *token.Claims) error {
+	v, err := a.find(r, who)
 	if err != nil {
 		return err
 	}
 	list := []conference.Do{}
 	for _, do := range v.Can {
-		if _, known := commands[do]; known && !narrowed(&who, do) {
+		if !narrowed(who, do) {
 			list = append(list, do)
 		}
 	}
@@ -183,7 +183,7 @@ type outcome struct {
 
 // command carries out one command (C-10 to C-18 and the rest of them). With an id, the same one twice has one effect and the
 // same answer.
-func (a *api) command(w http.ResponseWriter, r *http.Request, who token.Claims) error {
+func (a *api) command(w http.ResponseWriter, r *http.Request, who *token.Claims) error {
 	body, err := readBody(w, r, maxCommand)
 	if err != nil {
 		return err
@@ -192,13 +192,13 @@ func (a *api) command(w http.ResponseWriter, r *http.Request, who token.Claims) 
 	if err != nil {
 		return err
 	}
-	v, err := a.find(r, &who)
+	v, err := a.find(r, who)
 	switch {
 	case err != nil:
 		return err
 	case o.uid != "" && o.uid != v.UID:
 		return ErrWrongUID
-	case narrowed(&who, o.cmd.Do):
+	case narrowed(who, o.cmd.Do):
 		return forbidden("this token does not give that right")
 	}
 	o.cmd.By = conference.Actor{Role: conference.ByMember, Name: who.Subject}
@@ -212,11 +212,11 @@ func (a *api) command(w http.ResponseWriter, r *http.Request, who token.Claims) 
 }
 
 // doOnce has the house do it, unless it has done it before or is about to.
-func (a *api) doOnce(r *http.Request, who token.Claims, uid string, o order, digest [sha256.Size]byte) (Outcome, error) {
+func (a *api) doOnce(r *http.Request, who *token.Claims, uid string, o order, digest [sha256.Size]byte) (Outcome, error) {
 	ctx, done := a.house(r)
 	defer done()
 	if o.id == "" {
-		return a.House.Do(ctx, who, uid, o.cmd)
+		return a.House.Do(ctx, *who, uid, o.cmd)
 	}
 	key := who.Subject + " " + uid + " " + o.id
 	known, first, err := a.once.begin(key, digest)
@@ -227,7 +227,7 @@ func (a *api) doOnce(r *http.Request, who token.Claims, uid string, o order, dig
 		// Whether the asker waits or not: the next to ask with this id gets what came of it.
 		apart, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), houseTimeout)
 		defer cancel()
-		known.out, known.err = a.House.Do(apart, who, uid, o.cmd)
+		known.out, known.err = a.House.Do(apart, *who, uid, o.cmd)
 		if errors.Is(known.err, context.DeadlineExceeded) {
 			a.once.forget(key)
 		}
@@ -256,8 +256,8 @@ type message struct {
 const maxMessages = 200 // in one answer
 
 // messages answers with what was written after a number, for who joins late.
-func (a *api) messages(w http.ResponseWriter, r *http.Request, who token.Claims) error {
-	uid, err := a.uid(r, &who, conference.RightMessage)
+func (a *api) messages(w http.ResponseWriter, r *http.Request, who *token.Claims) error {
+	uid, err := a.uid(r, who, conference.RightMessage)
 	if err != nil {
 		return err
 	}

@@ -15,8 +15,8 @@ func DecodeCommand(b []byte) (conference.Command, error) {
 // Commands gives each command's fields.
 func Commands() map[conference.Do][]string {
 	all := map[conference.Do][]string{}
-	for do, t := range commands {
-		all[do] = strings.Fields(t.must + " " + t.may)
+	for _, t := range commands {
+		all[t.do] = strings.Fields(t.must + " " + t.may)
 	}
 	return all
 }

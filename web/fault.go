@@ -41,84 +41,81 @@ func (f *fault) Error() string { return f.Code + ": " + f.Message }
 
 // faults says what is told of which error; the first that fits holds. Their own text is told, as it names what is wrong.
 var faults = []struct {
-	err    error
+	err    *error // a pointer, so that the table needs no code to be made
 	status int
 	code   string
 }{
-	{token.ErrClockUnset, http.StatusServiceUnavailable, "clock_unset"},
-	{token.ErrExpired, http.StatusUnauthorized, "token_expired"},
-	{token.ErrNotYet, http.StatusUnauthorized, "token_not_yet"},
-	{token.ErrRevoked, http.StatusUnauthorized, "token_revoked"},
-	{token.ErrUnknownKey, http.StatusUnauthorized, "unknown_key"},
-	{token.ErrAudience, http.StatusUnauthorized, "bad_token"},
-	{token.ErrAlgorithm, http.StatusUnauthorized, "bad_token"},
-	{token.ErrSignature, http.StatusUnauthorized, "bad_token"},
-	{token.ErrIssuer, http.StatusUnauthorized, "bad_token"},
-	{token.ErrLifetime, http.StatusUnauthorized, "bad_token"},
-	{token.ErrMalformed, http.StatusUnauthorized, "bad_token"},
+	{&token.ErrClockUnset, http.StatusServiceUnavailable, "clock_unset"},
+	{&token.ErrExpired, http.StatusUnauthorized, "token_expired"},
+	{&token.ErrNotYet, http.StatusUnauthorized, "token_not_yet"},
+	{&token.ErrRevoked, http.StatusUnauthorized, "token_revoked"},
+	{&token.ErrUnknownKey, http.StatusUnauthorized, "unknown_key"},
+	{&token.ErrAudience, http.StatusUnauthorized, "bad_token"},
+	{&token.ErrAlgorithm, http.StatusUnauthorized, "bad_token"},
+	{&token.ErrSignature, http.StatusUnauthorized, "bad_token"},
+	{&token.ErrIssuer, http.StatusUnauthorized, "bad_token"},
+	{&token.ErrLifetime, http.StatusUnauthorized, "bad_token"},
+	{&token.ErrMalformed, http.StatusUnauthorized, "bad_token"},
 
-	{ErrNoConference, http.StatusNotFound, "no_conference"},
-	{ErrWrongUID, http.StatusConflict, "wrong_uid"},
-	{ErrNotFound, http.StatusNotFound, "not_found"},
-	{ErrConflict, http.StatusConflict, "conflict"},
-	{ErrNotDurable, http.StatusServiceUnavailable, "not_durable"},
-	{ErrUnavailable, http.StatusServiceUnavailable, "unavailable"},
-	{errReused, http.StatusConflict, "id_reused"},
+	{&ErrNoConference, http.StatusNotFound, "no_conference"},
+	{&ErrWrongUID, http.StatusConflict, "wrong_uid"},
+	{&ErrNotFound, http.StatusNotFound, "not_found"},
+	{&ErrConflict, http.StatusConflict, "conflict"},
+	{&ErrNotDurable, http.StatusServiceUnavailable, "not_durable"},
+	{&ErrUnavailable, http.StatusServiceUnavailable, "unavailable"},
+	{&errReused, http.StatusConflict, "id_reused"},
 
-	{conference.ErrDenied, http.StatusForbidden, "forbidden"},
-	{conference.ErrNotYours, http.StatusForbidden, "forbidden"},
-	{conference.ErrLocalOnly, http.StatusConflict, "local_only"},
-	{conference.ErrNoMember, http.StatusNotFound, "no_member"},
-	{conference.ErrNoRoom, http.StatusNotFound, "no_room"},
-	{conference.ErrAbsent, http.StatusConflict, "absent"},
-	{conference.ErrFull, http.StatusConflict, "full"},
-	{conference.ErrLocked, http.StatusConflict, "locked"},
-	{conference.ErrBarred, http.StatusConflict, "barred"},
-	{conference.ErrNotYet, http.StatusConflict, "not_yet"},
-	{conference.ErrOver, http.StatusConflict, "over"},
-	{conference.ErrNoQueue, http.StatusConflict, "no_queue"},
-	{conference.ErrNoPlace, http.StatusConflict, "no_place"},
-	{conference.ErrNotRecording, http.StatusConflict, "not_recording"},
-	{conference.ErrTaken, http.StatusConflict, "conflict"},
-	{conference.ErrInvalid, http.StatusUnprocessableEntity, "invalid_value"},
+	{&conference.ErrDenied, http.StatusForbidden, "forbidden"},
+	{&conference.ErrNotYours, http.StatusForbidden, "forbidden"},
+	{&conference.ErrLocalOnly, http.StatusConflict, "local_only"},
+	{&conference.ErrNoMember, http.StatusNotFound, "no_member"},
+	{&conference.ErrNoRoom, http.StatusNotFound, "no_room"},
+	{&conference.ErrAbsent, http.StatusConflict, "absent"},
+	{&conference.ErrFull, http.StatusConflict, "full"},
+	{&conference.ErrLocked, http.StatusConflict, "locked"},
+	{&conference.ErrBarred, http.StatusConflict, "barred"},
+	{&conference.ErrNotYet, http.StatusConflict, "not_yet"},
+	{&conference.ErrOver, http.StatusConflict, "over"},
+	{&conference.ErrNoQueue, http.StatusConflict, "no_queue"},
+	{&conference.ErrNoPlace, http.StatusConflict, "no_place"},
+	{&conference.ErrNotRecording, http.StatusConflict, "not_recording"},
+	{&conference.ErrTaken, http.StatusConflict, "conflict"},
+	{&conference.ErrInvalid, http.StatusUnprocessableEntity, "invalid_value"},
 
-	{store.ErrOffset, http.StatusConflict, "wrong_offset"},
-	{store.ErrHash, http.StatusUnprocessableEntity, "wrong_hash"},
-	{store.ErrInvalid, http.StatusUnprocessableEntity, "invalid_value"},
-	{store.ErrNotFound, http.StatusNotFound, "not_found"},
-	{store.ErrBusy, http.StatusConflict, "busy"},
-	{store.ErrFinished, http.StatusConflict, "finished"},
-	{store.ErrIncomplete, http.StatusConflict, "incomplete"},
-	{store.ErrTooLarge, http.StatusRequestEntityTooLarge, "too_large"},
-	{store.ErrQuota, http.StatusInsufficientStorage, "quota"},
-	{store.ErrSpace, http.StatusInsufficientStorage, "storage_full"},
-	{store.ErrClosed, http.StatusConflict, "over"},
+	{&store.ErrOffset, http.StatusConflict, "wrong_offset"},
+	{&store.ErrHash, http.StatusUnprocessableEntity, "wrong_hash"},
+	{&store.ErrInvalid, http.StatusUnprocessableEntity, "invalid_value"},
+	{&store.ErrNotFound, http.StatusNotFound, "not_found"},
+	{&store.ErrBusy, http.StatusConflict, "busy"},
+	{&store.ErrFinished, http.StatusConflict, "finished"},
+	{&store.ErrIncomplete, http.StatusConflict, "incomplete"},
+	{&store.ErrTooLarge, http.StatusRequestEntityTooLarge, "too_large"},
+	{&store.ErrQuota, http.StatusInsufficientStorage, "quota"},
+	{&store.ErrSpace, http.StatusInsufficientStorage, "storage_full"},
+	{&store.ErrClosed, http.StatusConflict, "over"},
 
-	{context.DeadlineExceeded, http.StatusServiceUnavailable, "busy"},
-	{context.Canceled, http.StatusServiceUnavailable, "busy"},
-	{os.ErrDeadlineExceeded, http.StatusRequestTimeout, "timeout"},
+	{&context.DeadlineExceeded, http.StatusServiceUnavailable, "busy"},
+	{&context.Canceled, http.StatusServiceUnavailable, "busy"},
+	{&os.ErrDeadlineExceeded, http.StatusRequestTimeout, "timeout"},
 }
 
-// fieldFaults says the same of what is wrong in a body.
-var fieldFaults = map[create.Code]struct {
+// fieldFaults says the same of what is wrong in a body, where it is not just a wrong value.
+var fieldFaults = []struct {
+	in     create.Code
 	status int
 	code   string
 }{
-	create.Malformed:    {http.StatusBadRequest, "invalid_json"},
-	create.TooLarge:     {http.StatusRequestEntityTooLarge, "too_large"},
-	create.Unknown:      {http.StatusUnprocessableEntity, "unknown_field"},
-	create.Missing:      {http.StatusUnprocessableEntity, "invalid_value"},
-	create.Invalid:      {http.StatusUnprocessableEntity, "invalid_value"},
-	create.OutOfRange:   {http.StatusUnprocessableEntity, "invalid_value"},
-	create.Duplicate:    {http.StatusUnprocessableEntity, "invalid_value"},
-	create.Taken:        {http.StatusConflict, "taken"},
-	create.NoneFree:     {http.StatusConflict, "none_free"},
-	create.NoConference: {http.StatusUnprocessableEntity, "no_conference"},
-	create.Denied:       {http.StatusForbidden, "forbidden"},
-	create.Limited:      {http.StatusTooManyRequests, "busy"},
-	create.Reused:       {http.StatusConflict, "id_reused"},
-	create.NotKept:      {http.StatusServiceUnavailable, "not_durable"},
-	create.Unavailable:  {http.StatusServiceUnavailable, "unavailable"},
+	{create.Malformed, http.StatusBadRequest, "invalid_json"},
+	{create.TooLarge, http.StatusRequestEntityTooLarge, "too_large"},
+	{create.Unknown, http.StatusUnprocessableEntity, "unknown_field"},
+	{create.Taken, http.StatusConflict, "taken"},
+	{create.NoneFree, http.StatusConflict, "none_free"},
+	{create.NoConference, http.StatusUnprocessableEntity, "no_conference"},
+	{create.Denied, http.StatusForbidden, "forbidden"},
+	{create.Limited, http.StatusTooManyRequests, "busy"},
+	{create.Reused, http.StatusConflict, "id_reused"},
+	{create.NotKept, http.StatusServiceUnavailable, "not_durable"},
+	{create.Unavailable, http.StatusServiceUnavailable, "unavailable"},
 }
 
 // faultOf finds what is told of an error, and whether it is the box's own fault, of which nothing is told.
@@ -130,16 +127,18 @@ func faultOf(err error) (f fault, ours bool) {
 	case errors.As(err, &told):
 		return *told, false
 	case errors.As(err, &field):
-		k, ok := fieldFaults[field.Code]
-		if !ok {
-			k.status, k.code = http.StatusUnprocessableEntity, "invalid_value"
+		f = fault{http.StatusUnprocessableEntity, "invalid_value", field.Error(), field.Field}
+		for _, k := range fieldFaults {
+			if k.in == field.Code {
+				f.Status, f.Code = k.status, k.code
+			}
 		}
-		return fault{k.status, k.code, field.Error(), field.Field}, false
+		return f, false
 	case errors.As(err, &long):
 		return fault{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Message: "the body is too long"}, false
 	}
 	for _, k := range faults {
-		if errors.Is(err, k.err) {
+		if errors.Is(err, *k.err) {
 			return fault{Status: k.status, Code: k.code, Message: harmless(err.Error())}, false
 		}
 	}
@@ -164,12 +163,17 @@ func createCode(err error, status int) create.Code {
 	if errors.As(err, &field) {
 		return field.Code
 	}
-	codes := map[int]create.Code{
-		http.StatusUnauthorized: create.Unauthorized, http.StatusForbidden: create.Denied, http.StatusTooManyRequests: create.Limited,
-		http.StatusRequestEntityTooLarge: create.TooLarge, http.StatusUnprocessableEntity: create.Invalid,
-	}
-	if code, ok := codes[status]; ok {
-		return code
+	switch status {
+	case http.StatusUnauthorized:
+		return create.Unauthorized
+	case http.StatusForbidden:
+		return create.Denied
+	case http.StatusTooManyRequests:
+		return create.Limited
+	case http.StatusRequestEntityTooLarge:
+		return create.TooLarge
+	case http.StatusUnprocessableEntity:
+		return create.Invalid
 	}
 	if errors.Is(err, ErrNotDurable) {
 		return create.NotKept

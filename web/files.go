@@ -26,8 +26,8 @@ const (
 )
 
 // files lists the files of a conference.
-func (a *api) files(w http.ResponseWriter, r *http.Request, who token.Claims) error {
-	uid, err := a.uid(r, &who, conference.RightFiles)
+func (a *api) files(w http.ResponseWriter, r *http.Request, who *token.Claims) error {
+	uid, err := a.uid(r, who, conference.RightFiles)
 	if err != nil {
 		return err
 	}
@@ -40,12 +40,12 @@ func (a *api) files(w http.ResponseWriter, r *http.Request, who token.Claims) er
 }
 
 // begin announces an upload: {"name", "size", "sha256"}.
-func (a *api) begin(w http.ResponseWriter, r *http.Request, who token.Claims) error {
+func (a *api) begin(w http.ResponseWriter, r *http.Request, who *token.Claims) error {
 	body, err := readBody(w, r, maxBegin)
 	if err != nil {
 		return err
 	}
-	uid, err := a.uid(r, &who, conference.RightShare)
+	uid, err := a.uid(r, who, conference.RightShare)
 	if err != nil {
 		return err
 	}
@@ -94,8 +94,8 @@ func decodeMeta(body []byte) (store.Meta, error) {
 }
 
 // upload takes bytes of an upload, and finishes it with the last.
-func (a *api) upload(w http.ResponseWriter, r *http.Request, who token.Claims) error {
-	uid, id, err := a.fileOf(r, &who, conference.RightShare)
+func (a *api) upload(w http.ResponseWriter, r *http.Request, who *token.Claims) error {
+	uid, id, err := a.fileOf(r, who, conference.RightShare)
 	if err != nil {
 		return err
 	}
@@ -138,8 +138,8 @@ func (a *api) fileOf(r *http.Request, who *token.Claims, right conference.Right)
 }
 
 // file sends a file, whole or in ranges; HEAD also tells how far an upload is.
-func (a *api) file(w http.ResponseWriter, r *http.Request, who token.Claims) error {
-	uid, id, err := a.fileOf(r, &who, conference.RightFiles)
+func (a *api) file(w http.ResponseWriter, r *http.Request, who *token.Claims) error {
+	uid, id, err := a.fileOf(r, who, conference.RightFiles)
 	if err != nil {
 		return err
 	}
@@ -180,8 +180,8 @@ func attachment(name string) string {
 	return `attachment; filename="` + ascii + `"; filename*=UTF-8''` + strings.ReplaceAll(url.QueryEscape(name), "+", "%20")
 }
 
-func (a *api) deleteFile(w http.ResponseWriter, r *http.Request, who token.Claims) error {
-	uid, id, err := a.fileOf(r, &who, conference.RightShare)
+func (a *api) deleteFile(w http.ResponseWriter, r *http.Request, who *token.Claims) error {
+	uid, id, err := a.fileOf(r, who, conference.RightShare)
 	if err != nil {
 		return err
 	}
@@ -193,7 +193,7 @@ func (a *api) deleteFile(w http.ResponseWriter, r *http.Request, who token.Claim
 }
 
 // send answers with a body, or the ranges of it that are asked for.
-func (a *api) send(w http.ResponseWriter, r *http.Request, who token.Claims, body io.ReadSeeker, changed time.Time) error {
+func (a *api) send(w http.ResponseWriter, r *http.Request, who *token.Claims, body io.ReadSeeker, changed time.Time) error {
 	free, err := a.transfers.take(who.Subject)
 	if err != nil {
 		w.Header().Del("Content-Disposition")

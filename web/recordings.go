@@ -35,8 +35,8 @@ func (a *api) mayHear(who *token.Claims) error {
 }
 
 // recordings lists the recordings that the caller may have.
-func (a *api) recordings(w http.ResponseWriter, r *http.Request, who token.Claims) error {
-	if err := a.mayHear(&who); err != nil {
+func (a *api) recordings(w http.ResponseWriter, r *http.Request, who *token.Claims) error {
+	if err := a.mayHear(who); err != nil {
 		return err
 	}
 	all, err := a.Recordings.List()
@@ -45,7 +45,7 @@ func (a *api) recordings(w http.ResponseWriter, r *http.Request, who token.Claim
 	}
 	list := []Recording{}
 	for i := range all {
-		mine, err := a.mine(r, &who, &all[i])
+		mine, err := a.mine(r, who, &all[i])
 		if err != nil {
 			return err
 		}
@@ -82,8 +82,8 @@ func (a *api) open(r *http.Request, who *token.Claims) (body io.ReadSeeker, rec 
 }
 
 // recording sends a recording, whole or in ranges.
-func (a *api) recording(w http.ResponseWriter, r *http.Request, who token.Claims) error {
-	body, rec, free, err := a.open(r, &who)
+func (a *api) recording(w http.ResponseWriter, r *http.Request, who *token.Claims) error {
+	body, rec, free, err := a.open(r, who)
 	defer free()
 	if err != nil {
 		return err
@@ -98,8 +98,8 @@ func (a *api) recording(w http.ResponseWriter, r *http.Request, who token.Claims
 }
 
 // index sends who spoke when, and the notes.
-func (a *api) index(w http.ResponseWriter, r *http.Request, who token.Claims) error {
-	_, rec, free, err := a.open(r, &who)
+func (a *api) index(w http.ResponseWriter, r *http.Request, who *token.Claims) error {
+	_, rec, free, err := a.open(r, who)
 	defer free()
 	if err != nil {
 		return err
@@ -116,8 +116,8 @@ func (a *api) index(w http.ResponseWriter, r *http.Request, who token.Claims) er
 }
 
 // deleteRecording takes an admin, or a token for that very conference: a recording does not come back.
-func (a *api) deleteRecording(w http.ResponseWriter, r *http.Request, who token.Claims) error {
-	_, rec, free, err := a.open(r, &who)
+func (a *api) deleteRecording(w http.ResponseWriter, r *http.Request, who *token.Claims) error {
+	_, rec, free, err := a.open(r, who)
 	free()
 	if err != nil {
 		return err

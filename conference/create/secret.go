@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// rounds is the cost of a password: chosen so that one look takes well under 100 ms on the smallest ARM that is built for.
+// rounds is the cost of a password: chosen so that one look takes less than 100 ms on a small ARM.
 // Digits are guessed fast once a hash is stolen, whatever the cost; what protects them first is that the file is closed.
 const (
 	rounds    = 8192
