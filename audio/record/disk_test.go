@@ -204,6 +204,19 @@ func TestARecordingEndsBeforeTheDiskIsFull(t *testing.T) {
 	}
 }
 
+func TestARecordingDoesNotBecomeTooLong(t *testing.T) {
+	d := play(t, func(c *record.Config) { c.Longest = 2 * time.Second })
+	d.tone(250, 1000, -20)
+	if err := d.wait(); !errors.Is(err, record.ErrLong) {
+		t.Fatal(err)
+	}
+	must(t, d.library().Verify("one"))
+	info, err := d.library().Info("one")
+	if err != nil || info.Length < 2*time.Second || info.Length > 2500*time.Millisecond || info.Recovered {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
 func TestADiskThatFailsLeavesWhatWasSafe(t *testing.T) {
 	for _, room := range []int64{0, 1, 500, 5000} {
 		on := newDisk()
@@ -231,6 +244,17 @@ func TestADiskThatFailsLeavesWhatWasSafe(t *testing.T) {
 }
 
 func samples(n int) time.Duration { return time.Duration(n) * time.Second / 48000 }
+
+// quick is a folder where syncing takes no time, if there is one.
+func quick(t testing.TB) string {
+	t.Helper()
+	folder, err := os.MkdirTemp("/dev/shm", "parley-record-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	return folder
+}
 
 // cutOff is a recording in the making: what stands on the disk when the power goes, 2.9 s of a tone.
 func cutOff(t *testing.T) (dir string, name string) {
@@ -262,7 +286,7 @@ func TestASegmentCutAnywhereIsRecovered(t *testing.T) {
 		for what, spoilt := range map[string][]byte{
 			"short": full[:n], "zeros": append(bytes.Clone(full[:n]), make([]byte, 4096)...), "noise": append(bytes.Clone(full[:n]), "OggS\x00\x00 and more"...),
 		} {
-			folder := t.TempDir()
+			folder := quick(t)
 			copied := filepath.Join(folder, "one")
 			must(t, os.CopyFS(copied, os.DirFS(dir)))
 			must(t, os.WriteFile(filepath.Join(copied, name), spoilt, 0o600))
@@ -322,7 +346,7 @@ func TestAnIndexCutAnywhereIsRecovered(t *testing.T) {
 	first := bytes.IndexByte(full, '\n') + 1
 	for n := first; n <= len(full); n += 7 {
 		for what, spoilt := range map[string][]byte{"short": full[:n], "zeros": append(bytes.Clone(full[:n]), make([]byte, 2000)...)} {
-			folder := t.TempDir()
+			folder := quick(t)
 			copied := filepath.Join(folder, "one")
 			must(t, os.CopyFS(copied, os.DirFS(dir)))
 			must(t, os.WriteFile(filepath.Join(copied, "index.jsonl"), spoilt, 0o600))

@@ -32,11 +32,7 @@ func FuzzFolder(f *testing.F) {
 	f.Add(bytes.Join(lines[:2], nil), first, second[:len(second)-20])
 	f.Add(lines[0], first[:60], []byte("OggS"))
 	f.Add([]byte(nil), []byte(nil), []byte(nil))
-	folder, err := os.MkdirTemp("/dev/shm", "parley-record-") // where syncing takes no time
-	if err != nil {
-		folder = f.TempDir()
-	}
-	f.Cleanup(func() { _ = os.RemoveAll(folder) })
+	folder := quick(f)
 	f.Fuzz(func(t *testing.T, index, first, second []byte) {
 		dir, err := os.MkdirTemp(folder, "")
 		must(t, err)

@@ -28,6 +28,8 @@ var (
 	ErrStalled = errors.New("record: the recording does not grow")
 	// ErrLost: frames came faster than they could be written for longer than the ring holds; silence stands in their place.
 	ErrLost = errors.New("record: sound was lost")
+	// ErrLong: the recording is as long as one may be, and whole; another one can go on.
+	ErrLong = errors.New("record: the recording has become long")
 	// ErrConfig: a Config that makes no tape.
 	ErrConfig = errors.New("record: wrong configuration")
 	// ErrID: not a recording's name: 1 to 64 of a-z, 0-9 and -, not beginning with -.

@@ -26,6 +26,8 @@ type Config struct {
 	Codec audio.Codec
 	// Segment is how long a file becomes, at least 1 s; 0 is 60 s.
 	Segment time.Duration
+	// Longest is how long the recording becomes; 0 is 12 h, which is what all browsers play.
+	Longest time.Duration
 	// Reserve is how many bytes are to stay free; Free tells how many are, as nil does for Folder's file system.
 	Reserve uint64
 	Free    func() (uint64, error)
@@ -113,6 +115,9 @@ func (c *Config) defaults() {
 	if c.Segment == 0 {
 		c.Segment = time.Minute
 	}
+	if c.Longest == 0 {
+		c.Longest = 12 * time.Hour
+	}
 	if c.Stall == 0 {
 		c.Stall = 3 * time.Second
 	}
@@ -141,6 +146,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("%w: the codec is not Opus", ErrConfig)
 	case c.Segment < time.Second || c.Segment > time.Hour:
 		return fmt.Errorf("%w: segments of %v", ErrConfig, c.Segment)
+	case c.Longest < time.Second:
+		return fmt.Errorf("%w: at most %v long", ErrConfig, c.Longest)
 	case c.Stall < 0:
 		return fmt.Errorf("%w: stalled after %v", ErrConfig, c.Stall)
 	}

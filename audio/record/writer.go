@@ -49,8 +49,9 @@ type writer struct {
 }
 
 // Run writes until ctx ends, and then what is still in the ring and the index's end: nil. ErrDiskFull: less than Config.Reserve was
-// left, and the recording is whole up to there. With any other error the disk has failed; the recording is what Recover makes of it,
-// which Run has tried (a disk without any room may make it fail: then Recover is due when there is some). It blocks as long as the disk does.
+// left; ErrLong: it has become as long as it may; in both cases the recording is whole up to there. With any other error the disk
+// has failed; the recording is what Recover makes of it, which Run has tried (a disk without any room may make that fail: then
+// Recover is due when there is some). It blocks as long as the disk does.
 func (t *Tape) Run(ctx context.Context) error {
 	stop, watched := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -74,6 +75,9 @@ func (w *writer) run(ctx context.Context) error {
 		}
 		if err := w.step(); err != nil {
 			return w.abandon(err)
+		}
+		if samples(w.taken) >= w.t.c.Longest || w.index.bytes > maxIndex/2 {
+			return errors.Join(ErrLong, w.finish("long"))
 		}
 		if n%freeEvery != 0 {
 			continue
