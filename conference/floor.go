@@ -185,6 +185,7 @@ func (s *step) askFloor() error {
 	switch {
 	case m.Floor == FloorHeld:
 	case m.Role == Chair:
+		s.unqueue(m)
 		if gone := s.makeWay("a host speaks"); gone != nil {
 			s.enqueue(gone, 0)
 		}

@@ -140,3 +140,15 @@ func TestTalkTimeIsCountedPerPerson(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 }
+
+func TestAQueuedGuestWhoBecomesHostSpeaksAtOnce(t *testing.T) {
+	s := queuedHall(t)
+	s.asks("a", "b", "c", "d")
+	s.do(Command{Do: Pin, ID: "c", By: byHost})
+	s.do(Command{Do: HandOver, ID: "c", By: byHost})
+	events, err := s.Apply(s.now, Command{Do: AskFloor, By: by("c")})
+	s.told(names(events), "yielded a", "queued a", "granted c", "queue_moved d")
+	if err != nil || events[1].Position != 1 || events[3].Position != 2 {
+		t.Fatalf("%+v, %v", events, err)
+	}
+}
