@@ -1,6 +1,8 @@
 package web
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	"parley/conference"
@@ -19,4 +21,36 @@ func Commands() map[conference.Do][]string {
 		all[t.do] = strings.Fields(t.must + " " + t.may)
 	}
 	return all
+}
+
+// CommandRows and ErrorRows are tables of API.md.
+func CommandRows() (rows []string) {
+	for _, t := range commands {
+		right := string(t.right)
+		if t.own != "" {
+			right += "; `" + string(t.own) + "` for oneself"
+		}
+		rows = append(rows, "| "+string(t.do)+" | "+strings.ReplaceAll(t.must, " ", ", ")+" | "+strings.ReplaceAll(t.may, " ", ", ")+" | "+right+" |")
+	}
+	return rows
+}
+
+func ErrorRows() (rows []string) {
+	for status := 400; status < 600; status++ {
+		var codes []string
+		for _, k := range faults {
+			if k.status == status && !slices.Contains(codes, k.code) {
+				codes = append(codes, k.code)
+			}
+		}
+		for _, k := range fieldFaults {
+			if k.status == status && !slices.Contains(codes, k.code) {
+				codes = append(codes, k.code)
+			}
+		}
+		if len(codes) > 0 {
+			rows = append(rows, fmt.Sprintf("| %d | %s |", status, strings.Join(codes, ", ")))
+		}
+	}
+	return rows
 }

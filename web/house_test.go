@@ -115,7 +115,7 @@ func (h *house) Create(_ context.Context, who token.Claims, r create.Request) (w
 		}
 	}
 	if rules.Number == "" {
-		rules.Number = fmt.Sprint(create.FirstNumber + 500 + len(h.all))
+		rules.Number = fmt.Sprint(create.FirstNumber + 498 + len(h.all))
 	}
 	rules.UID = "uid-" + rules.Number
 	h.all = append(h.all, conference.New(rules))
