@@ -229,6 +229,9 @@ func rejectFor(id string, err error) Answer {
 
 // printable makes a text fit for Detail: without control characters, cut at a rune's edge.
 func printable(s string, longest int) string {
+	if text("", s, 0, longest) == nil {
+		return s
+	}
 	var b strings.Builder
 	for _, r := range s {
 		if text("", string(r), 1, 4) != nil {

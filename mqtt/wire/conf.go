@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -149,7 +150,7 @@ func (n *Notice) Check() error {
 		return invalid("position", "want a number from 1 on")
 	}
 	if err := firstOf(named("conf", CheckConfName(n.Conf)), checkID("uid", n.UID), when("at", n.At),
-		known("event", n.Event, eventWords), n.Member.check("member."),
+		known("event", n.Event, eventWords), under("member.", n.Member.check()),
 		optional("reason", n.Reason, reasonWords), text("room", n.Room, 0, maxRoom), text("text", n.Text, 0, maxNote),
 		text("why", n.Why, 0, 256)); err != nil {
 		return err
@@ -160,15 +161,24 @@ func (n *Notice) Check() error {
 	return firstOf(oneOf("by.role", n.By.Role, roleWords), text("by.name", n.By.Name, 0, 128), text("by.member", n.By.Member, 0, 64))
 }
 
-func (m *Member) check(at string) error {
+func (m *Member) check() error {
 	if m == nil {
 		return nil
 	}
-	return firstOf(text(at+"id", m.ID, 1, 64), text(at+"number", m.Number, 0, 128), text(at+"name", m.Name, 0, 128),
-		oneOf(at+"state", m.State, memberStates), when(at+"since", m.Since), text(at+"why", m.Why, 0, 256),
-		optional(at+"role", m.Role, chairWords), text(at+"room", m.Room, 0, maxRoom), reasons(at+"mute", m.Mute),
-		reasons(at+"deaf", m.Deaf), optional(at+"floor", m.Floor, floorWords), number(at+"spoken_s", &m.SpokenS, 0, 1e9),
-		text(at+"asked", m.Asked, 0, 64))
+	return firstOf(text("id", m.ID, 1, 64), text("number", m.Number, 0, 128), text("name", m.Name, 0, 128),
+		oneOf("state", m.State, memberStates), when("since", m.Since), text("why", m.Why, 0, 256),
+		optional("role", m.Role, chairWords), text("room", m.Room, 0, maxRoom), reasons("mute", m.Mute),
+		reasons("deaf", m.Deaf), optional("floor", m.Floor, floorWords), number("spoken_s", &m.SpokenS, 0, 1e9),
+		text("asked", m.Asked, 0, 64))
+}
+
+// under puts where a part lies before the path of its fault. Faults are rare, so that paths are not made before.
+func under(at string, err error) error {
+	var field *FieldError
+	if errors.As(err, &field) {
+		return &FieldError{Path: at + field.Path, Kind: field.Kind, Want: field.Want}
+	}
+	return err
 }
 
 // known is oneOf for a list that is too long to be told.
@@ -216,12 +226,11 @@ func (s *Snapshot) Check() error {
 	}
 	seen := map[string]bool{}
 	for i := range s.Members {
-		at := fmt.Sprintf("members[%d].", i)
-		if err := s.Members[i].check(at); err != nil {
-			return err
+		if err := s.Members[i].check(); err != nil {
+			return under(fmt.Sprintf("members[%d].", i), err)
 		}
 		if seen[s.Members[i].ID] {
-			return invalid(at+"id", "is there twice")
+			return invalid(fmt.Sprintf("members[%d].id", i), "is there twice")
 		}
 		seen[s.Members[i].ID] = true
 	}

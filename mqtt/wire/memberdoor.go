@@ -27,6 +27,7 @@ type Claims struct {
 	Name       string             // for people
 	Role       string             // host, guest, admin
 	Rights     []conference.Right // what the token allows
+	Narrow     bool               // Rights are all that its holder may do, whatever he is in the conference
 	Conference string             // the number or uid of the one conference that it is limited to; empty: any
 	Key        ed25519.PublicKey  // that it is bound to (RFC 7800, cnf); nil: none, and then it proves nothing here
 	Expires    time.Time

@@ -389,3 +389,31 @@ func FuzzConfCommand(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkMemberDoor is what a member's command costs before it is carried out, less the token.
+func BenchmarkMemberDoor(b *testing.B) {
+	h := newHall(b)
+	c := h.command("x1")
+	c.Do, c.Member = DoCan, ""
+	payload := sign(b, c, keyAda)
+	for b.Loop() {
+		h.now = h.now.Add(time.Second) // so that none is one too many
+		if h.now.Unix() >= c.Exp {
+			h.now = h.now.Add(-29 * time.Second)
+		}
+		if v := h.Receive(onConf, payload, false); !v.Fresh && v.Answer.Reason != ReasonTooFar {
+			b.Fatalf("%+v", v)
+		}
+	}
+}
+
+// BenchmarkSnapshot is what a roster of 30 with long names costs to tell.
+func BenchmarkSnapshot(b *testing.B) {
+	in := crowd(30, strings.Repeat("n", 128))
+	for b.Loop() {
+		s := SnapshotOf(in)
+		if _, err := Encode(&s); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
