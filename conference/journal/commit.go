@@ -214,7 +214,6 @@ func (j *Journal) add(values map[string][]byte) error {
 		err = j.file.Sync()
 	}
 	if err != nil {
-		j.suspect = true
 		return fmt.Errorf("journal: %w", err)
 	}
 	j.seq++

@@ -81,14 +81,14 @@ type Journal struct {
 	file    File // belongs to the writing goroutine, as the next three
 	stamp   stamp
 	seq     uint64
-	suspect bool // it is not known how the file is on the disk: a new one is needed
+	suspect bool // it is not known which file a power cut would leave: only a new one will do
 
 	mu      sync.Mutex // guards what follows
 	values  map[string][]byte
 	live    int
 	size    int // of the file
 	dirty   map[string]struct{}
-	all     bool // everything is dirty
+	all     bool // everything is dirty, and a new file is needed
 	puts    uint64
 	waiters []waiter // in the order of puts
 	fault   error
@@ -129,7 +129,7 @@ func Open(dir string, o Options) (*Journal, map[string][]byte, error) {
 	j.live = c.detach()
 	j.values, j.stamp, j.seq, j.damage, j.size = c.values, c.stamp, c.seq, c.damage, len(b)
 	// What a former life could not sync may stand here without being on the disk: a new file is written first.
-	j.all, j.suspect = true, true
+	j.all = true
 	given := make(map[string][]byte, len(j.values))
 	for key, value := range j.values {
 		given[key] = value

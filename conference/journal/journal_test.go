@@ -166,6 +166,43 @@ func TestGroupCommit(t *testing.T) {
 	}
 }
 
+// What comes while a sync is under way is not durable by that one.
+func TestLatecomerWaitsForTheNextSync(t *testing.T) {
+	disk := journaltest.NewDisk()
+	syncs := make(chan chan struct{})
+	var held atomic.Bool
+	disk.Hook = func(op journaltest.Op, _ string) error {
+		if op == journaltest.Sync && held.Load() {
+			release := make(chan struct{})
+			syncs <- release
+			<-release
+		}
+		return nil
+	}
+	j, _, _ := run(t, "d", journal.Options{FS: disk, Patience: time.Minute})
+	put(t, j, "k", "0")
+	held.Store(true)
+	first, late := make(chan bool, 1), make(chan bool, 1)
+	j.Put("k", []byte("1"), func(d bool) { first <- d })
+	release := <-syncs
+	j.Put("k", []byte("2"), func(d bool) { late <- d })
+	close(release)
+	if !answer(t, first) {
+		t.Error("not durable")
+	}
+	release = <-syncs
+	select {
+	case <-late:
+		t.Error("told before its sync")
+	default:
+	}
+	held.Store(false)
+	close(release)
+	if !answer(t, late) {
+		t.Error("not durable")
+	}
+}
+
 // A disk that hangs: nobody waits longer than Patience, nothing is lost when it comes back.
 func TestDiskHangs(t *testing.T) {
 	disk := journaltest.NewDisk()
