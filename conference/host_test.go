@@ -71,8 +71,14 @@ func TestAHostMutesSilencesAndMakesListeners(t *testing.T) {
 	s.leave("a")
 	s.do(Command{Do: Add, Member: Member{ID: "a", Number: "30a", State: Connected}})
 	s.heardBy("h", "b")
-	s.do(Command{Do: Unmute, ID: "a", By: by("h")})
-	s.heardBy("h", "a", "b")
+	s.leave("a")
+	s.do(Command{Do: Add, Member: Member{ID: "a2", Number: "30a", State: Connected}})
+	s.heardBy("h", "b")
+	if _, ok := s.Member("a"); ok {
+		t.Fatal("the old line is still there")
+	}
+	s.do(Command{Do: Unmute, ID: "a2", By: by("h")})
+	s.heardBy("h", "b", "a2")
 }
 
 // C-13: hosts are exempt, who comes later is covered, who was muted stays so.

@@ -44,8 +44,8 @@ func (c *Conference) may(v *verb, by Actor, may []Right, id string) bool {
 		return mine
 	case v.right != "" && c.has(by, may, v.right):
 		return true
-	case by.Role == ByRemote && (v.name == Mute || v.name == Unmute):
-		return c.place() != nil
+	case by.Role == ByRemote && (v.name == Mute || v.name == Unmute) && c.place() != nil:
+		return true
 	}
 	return mine && (id == "" || id == me.ID)
 }
