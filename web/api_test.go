@@ -462,3 +462,21 @@ func TestEveryCommand(t *testing.T) {
 		t.Errorf("cannot be asked: %v, want %v", missing, want)
 	}
 }
+
+// The right that the table names for a command is the one that conferences ask for.
+func TestRightsAgree(t *testing.T) {
+	c := (&house{}).open(conference.Rules{Number: "1", UID: "u", Kind: conference.Standing, Speakers: 1}, "2001")
+	if _, err := c.Apply(time.Now(), conference.Command{Do: conference.Record, By: conference.Actor{Role: conference.ByHost}}); err != nil {
+		t.Fatal(err)
+	}
+	// They make no sense in a standing conference, or are for oneself alone.
+	aside := []conference.Do{conference.End, conference.Prolong, conference.AskRoom, conference.Accept, conference.Decline, conference.CallHost}
+	for do := range web.Commands() {
+		for _, right := range conference.Chair.Rights() {
+			can := slices.Contains(c.Can(conference.Actor{Role: conference.ByMember}, []conference.Right{right}), do)
+			if want := right == web.RightFor(do); can != want && !slices.Contains(aside, do) {
+				t.Errorf("%s with the right %s: the conference says %v, the table %v", do, right, can, want)
+			}
+		}
+	}
+}

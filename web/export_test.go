@@ -54,3 +54,6 @@ func ErrorRows() (rows []string) {
 	}
 	return rows
 }
+
+// RightFor is the right that a command about others takes.
+func RightFor(do conference.Do) conference.Right { return takesOf(do).right }
