@@ -15,6 +15,7 @@ import (
 //
 //	lock      held by the running box; holds its PID
 //	session   how often the box was started
+//	outbox/   events that wait for the broker
 //	stopped   written on a clean stop with the gate's state, removed at the start: when it is missing, the last run
 //	          ended in a crash
 type data struct {
