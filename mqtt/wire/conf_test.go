@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"parley/conference"
+	"parley/conference/create"
 )
 
 var ten = time.Date(2026, 11, 21, 10, 0, 0, 123456789, time.UTC)
@@ -162,6 +163,24 @@ func TestReasonFor(t *testing.T) {
 		t.Error(got)
 	}
 	same(t, "sentinels", sentinels(t), refused())
+	for _, m := range create.Codes() {
+		if _, ok := codeReasons[m.Code]; ok == (m.Code == create.OK) {
+			t.Errorf("%s has a reason: %v", m.Name, ok)
+		}
+	}
+}
+
+// What is wrong with a request is told in the words of its page.
+func TestCreateIsAnswered(t *testing.T) {
+	_, err := create.Parse([]byte(`{"conferList":{"type":"immediate","creator":"2001","moderatorPassword":"123456","userPassword":"654321","maxNum":99}}`),
+		time.UTC, create.Limits{})
+	n := Settled(NoticeAnswer, ten, "x1", fmt.Errorf("create: %w", err), true, nil)
+	if _, err := Encode(&n); err != nil {
+		t.Error(err)
+	}
+	if n.Status != Failed || n.Reason != ReasonInvalidValue || n.Result.Code != string(create.OutOfRange) || n.Result.Field != "conferList.maxNum" {
+		t.Errorf("%+v, %+v", n, n.Result)
+	}
 }
 
 func TestUserNotice(t *testing.T) {

@@ -1,11 +1,13 @@
 package wire
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"time"
 
 	"parley/conference"
+	"parley/conference/create"
 )
 
 // NoticeOf puts an event into the form in which it travels. Texts that the far end chose are made printable and cut.
@@ -130,14 +132,28 @@ func reasonsOf(marks conference.Reasons) []Reason {
 	return out
 }
 
-// ReasonFor names for a machine why a conference refused a command; unavailable, if err is none of conference's.
+// ReasonFor names for a machine why a conference refused a command, or was not made; unavailable, if err is none of
+// conference's and create's.
 func ReasonFor(err error) string {
+	var wrong *create.FieldError
+	if errors.As(err, &wrong) {
+		return cmp.Or(codeReasons[wrong.Code], ReasonUnavailable)
+	}
 	for _, r := range refusals {
 		if errors.Is(err, r.err) {
 			return r.reason
 		}
 	}
 	return ReasonUnavailable
+}
+
+// codeReasons has one for each of create's codes but OK.
+var codeReasons = map[create.Code]string{
+	create.Malformed: ReasonInvalidJSON, create.TooLarge: ReasonTooLarge, create.Unknown: ReasonUnknownField,
+	create.Missing: ReasonInvalidValue, create.Invalid: ReasonInvalidValue, create.OutOfRange: ReasonInvalidValue,
+	create.Duplicate: ReasonInvalidValue, create.Taken: ReasonConflict, create.NoneFree: ReasonFull,
+	create.NoConference: ReasonNoConference, create.Unauthorized: ReasonForbidden, create.Denied: ReasonForbidden,
+	create.Limited: ReasonBusy, create.Reused: ReasonIDReused, create.NotKept: ReasonNotDurable, create.Unavailable: ReasonUnavailable,
 }
 
 // refusals stand in the order in which they are looked for.

@@ -1,9 +1,12 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	"parley/conference/create"
 )
 
 // NoticeKind is what a UserNotice is about.
@@ -178,11 +181,14 @@ func AnswerNotice(at time.Time, a Answer) UserNotice {
 }
 
 // Settled says what became of a command or message: err is nil, or why it came to nothing; durable is false while the
-// disk does not keep up; r may be nil.
+// disk does not keep up; r may be nil. Of one of create's errors the result has code and field.
 func Settled(kind NoticeKind, at time.Time, id string, err error, durable bool, r *Result) UserNotice {
 	n := UserNotice{Kind: kind, At: at.UTC(), ID: id, Status: Done, Result: r}
 	if err != nil {
 		n.Status, n.Reason, n.Detail = Failed, ReasonFor(err), printable(err.Error(), 256)
+		if wrong := new(create.FieldError); errors.As(err, &wrong) {
+			n.Result = &Result{Code: string(wrong.Code), Field: printable(wrong.Field, 128)}
+		}
 	}
 	if !durable && err == nil {
 		n.Durable = new(bool)
