@@ -32,6 +32,8 @@ var (
 	ErrNoQueue = errors.New("conference has no queue for the floor")
 	// ErrNoPlace: all places on the floor are taken.
 	ErrNoPlace = errors.New("all places on the floor are taken")
+	// ErrListener: the member is in as a listener, and may not speak.
+	ErrListener = errors.New("in as a listener only")
 	// ErrNotRecording: nothing is recorded.
 	ErrNotRecording = errors.New("nothing is being recorded")
 	// ErrInvalid: the command makes no sense.

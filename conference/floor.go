@@ -24,7 +24,7 @@ func maySpeak(m *Member) error {
 	case !m.placed() || m.Room != Hall:
 		return fmt.Errorf("%s: %w", m.ID, ErrAbsent)
 	case m.Mute.Has(Listener):
-		return fmt.Errorf("%s is in as a listener: %w", m.ID, ErrDenied)
+		return fmt.Errorf("%s: %w", m.ID, ErrListener)
 	}
 	return nil
 }

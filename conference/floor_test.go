@@ -114,7 +114,7 @@ func TestAListenerGetsNoFloor(t *testing.T) {
 	s := queuedHall(t)
 	s.asks("a", "b", "c")
 	s.told(s.do(Command{Do: Mute, Reason: Listener, ID: "a", By: byHost}), "yielded a", "muted a", "granted c")
-	s.refused(Command{Do: AskFloor, By: by("a")}, ErrDenied)
+	s.refused(Command{Do: AskFloor, By: by("a")}, ErrListener)
 }
 
 func TestAnOpenConferenceHasNoQueue(t *testing.T) {
@@ -152,4 +152,29 @@ func TestAQueuedGuestWhoBecomesHostSpeaksAtOnce(t *testing.T) {
 		t.Fatalf("%+v, %v", events, err)
 	}
 	s.queue("a", "d")
+}
+
+func TestWhoIsPinnedStaysTheNext(t *testing.T) {
+	s := queuedHall(t)
+	s.do(Command{Do: Add, Member: Member{ID: "h", Role: Chair, State: Connected}})
+	s.do(Command{Do: YieldFloor, By: by("h")})
+	s.asks("a", "b", "c", "d")
+	s.do(Command{Do: Pin, ID: "d", By: byHost})
+	s.told(s.asks("h"), "yielded a", "queued a", "granted h", "queue_moved c")
+	s.queue("d", "a", "c")
+	s.do(Command{Do: Refuse, ID: "a", By: byHost})
+	before := s.Snapshot()
+	s.do(Command{Do: Refuse, ID: "d", By: byHost})
+	if !slices.Equal(before.Queue, []string{"d", "c"}) {
+		t.Fatalf("the snapshot from before has the queue %v", before.Queue)
+	}
+}
+
+func TestTheNextSpeakerDoesNotTakeTheHostsPlace(t *testing.T) {
+	s := queuedHall(t)
+	s.do(Command{Do: Add, Member: Member{ID: "h", Role: Chair, State: Connected}})
+	s.asks("a", "b", "c")
+	s.told(s.do(Command{Do: NextSpeaker, By: by("h")}), "yielded a", "granted b", "queue_moved c")
+	s.do(Command{Do: HandOver, ID: "b", By: byHost})
+	s.told(s.do(Command{Do: NextSpeaker, By: by("h")}), "yielded h", "granted c")
 }

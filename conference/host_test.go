@@ -137,6 +137,7 @@ func TestALockedConferenceTakesOnlyTheInvited(t *testing.T) {
 	s := meeting(t, Rules{})
 	s.do(Command{Do: Lock, By: by("h")})
 	s.refused(Command{Do: Add, Member: Member{ID: "x", State: Alerting}}, ErrLocked)
+	s.told(s.do(Command{Do: Add, Member: Member{ID: "y", State: Alerting, Role: Chair}}), "joined y")
 	s.leave("h")
 	s.told(s.do(Command{Do: Add, Member: Member{ID: "h", Number: "2000", State: Connected}}), "changed h")
 	if s.get("h").Role != Chair {

@@ -133,6 +133,9 @@ func TestCallersBeforeTheHostWaitInTheLobby(t *testing.T) {
 	if s.get("x").Room != Lobby || s.Hearing()["x"] != nil {
 		t.Fatalf("%+v", s.get("x"))
 	}
+	s.enter("y")
+	s.do(Command{Do: Mute, ID: "y", By: byHost})
+	s.leave("y")
 	s.told(s.answers("i1"), "changed i1", "opened", "moved x")
 	if got := others(s.Conference, "x"); !slices.Equal(got, []string{"i1"}) {
 		t.Fatalf("hears %v", got)

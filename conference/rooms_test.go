@@ -46,6 +46,16 @@ func TestMembersAskEachOtherIntoAPrivateRoom(t *testing.T) {
 	s.told(s.do(Command{Do: Return, Room: s.get("a").Room, By: by("b")}), "moved a", "moved b", "moved c", "room_closed")
 }
 
+func TestWhoSaysYesLaterFollowsIntoTheRoomThatWasMade(t *testing.T) {
+	s := meeting(t, Rules{})
+	s.do(Command{Do: AskRoom, IDs: []string{"b", "c"}, By: by("a")})
+	s.do(Command{Do: Accept, By: by("b")})
+	s.do(Command{Do: Return, By: by("a")})
+	s.told(s.do(Command{Do: Accept, By: by("c")}), "moved c")
+	s.heardBy("c", "b")
+	s.heardBy("a", "h")
+}
+
 func TestAWishDoesNotLeadIntoAnotherRoom(t *testing.T) {
 	s := meeting(t, Rules{})
 	s.do(Command{Do: AskRoom, IDs: []string{"b"}, By: by("a")})
