@@ -92,7 +92,9 @@ func wished(e *conference.Event) bool {
 	return e.Reason == conference.Self || e.Reason == conference.Host || e.Reason == conference.Listener
 }
 
-func audible(e *conference.Event, _ *conference.Member) bool { return wished(e) && len(e.Member.Mute) == 0 }
+func audible(e *conference.Event, _ *conference.Member) bool {
+	return wished(e) && len(e.Member.Mute) == 0
+}
 
 func still(r conference.Reason) func(*conference.Event, *conference.Member) bool {
 	return func(e *conference.Event, _ *conference.Member) bool { return wished(e) && e.Member.Mute.Has(r) }
