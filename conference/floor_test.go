@@ -171,8 +171,11 @@ func TestWhoIsPinnedStaysTheNext(t *testing.T) {
 }
 
 func TestTheNextSpeakerDoesNotTakeTheHostsPlace(t *testing.T) {
-	s := queuedHall(t)
+	s := play(t, Rules{Kind: Standing, Speakers: 2})
 	s.do(Command{Do: Add, Member: Member{ID: "h", Role: Chair, State: Connected}})
+	for _, id := range []string{"a", "b", "c"} {
+		s.enter(id)
+	}
 	s.asks("a", "b", "c")
 	s.told(s.do(Command{Do: NextSpeaker, By: by("h")}), "yielded a", "granted b", "queue_moved c")
 	s.do(Command{Do: HandOver, ID: "b", By: byHost})
