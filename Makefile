@@ -22,7 +22,7 @@ BENCH := $(TEST) janus
 # Seconds for each fuzz target in `make check`.
 FUZZTIME ?= 5
 
-.PHONY: help run test test-arm check bench firmware build go-version
+.PHONY: help run test test-arm check bench firmware prompts build go-version
 
 help: ## say what there is
 	@echo 'Parley, the firmware of a conference box. make TARGET, with TARGET one of'
@@ -59,6 +59,10 @@ bench: go-version ## all benchmarks
 firmware: go-version ## dist/parley-armv7 and dist/parley-arm64, fully static
 	@scripts/need.sh $(CROSS)
 	@scripts/firmware.sh
+
+prompts: go-version ## make the spoken prompts anew, after a text of theirs has changed
+	@scripts/need.sh $(TEST)
+	go test -count=1 -run '^TestMake$$' -v ./audio/prompt -args -make
 
 build:
 	@mkdir -p bin
