@@ -24,6 +24,8 @@ const (
 	Ring          // an incoming call
 	MuteOn        // the microphone was closed: falling
 	MuteOff       // the microphone was opened: rising
+	RecordOn      // what is said is recorded from here on: rising
+	RecordOff     // and no more: falling
 	kinds
 )
 
@@ -46,6 +48,9 @@ var sounds = [kinds]struct {
 		{700, 0, 60}, {880, 0, 60}, {700, 0, 60}, {880, 0, 60}, {0, 0, 2000}}, level: -12},
 	MuteOn:  {parts: []part{{660, 0, 80}, {440, 0, 100}}, times: 1, level: -21, brief: true},
 	MuteOff: {parts: []part{{440, 0, 80}, {660, 0, 100}}, times: 1, level: -21, brief: true},
+
+	RecordOn:  {parts: []part{{900, 0, 120}, {1350, 0, 240}}, times: 1, level: -24, brief: true},
+	RecordOff: {parts: []part{{1350, 0, 120}, {900, 0, 240}}, times: 1, level: -24, brief: true},
 }
 
 // edge is how long a tone takes to swell and to fade where silence is beside it, ms.
@@ -57,7 +62,7 @@ type Player struct {
 	lasting, brief voice
 }
 
-// Play starts k at once from its beginning. A brief one (MuteOn, MuteOff) is laid over the lasting one, which a new lasting
+// Play starts k at once from its beginning. A brief one (of the microphone, of a recording) is laid over the lasting one, which a new lasting
 // one replaces. Asked for the lasting tone that is being played already, it starts again.
 func (p *Player) Play(k Kind) {
 	switch {
