@@ -15,17 +15,17 @@ type Kind uint8
 
 // The tones. None is silence.
 const (
-	None     Kind = iota
-	RingBack      // the far end rings
-	Busy          // the far end is busy (486)
-	Refused       // the call was refused or the network cannot (reorder)
-	NoAnswer      // nobody answered: three rising tones
-	Knock         // a second call waits while in one
-	Ring          // an incoming call
-	MuteOn        // the microphone was closed: falling
-	MuteOff       // the microphone was opened: rising
-	RecordOn      // what is said is recorded from here on: rising
-	RecordOff     // and no more: falling
+	None      Kind = iota
+	RingBack       // the far end rings
+	Busy           // the far end is busy (486)
+	Refused        // the call was refused or the network cannot (reorder)
+	NoAnswer       // nobody answered: three rising tones
+	Knock          // a second call waits while in one
+	Ring           // an incoming call
+	MuteOn         // the microphone was closed: falling
+	MuteOff        // the microphone was opened: rising
+	RecordOn       // what is said is recorded from here on: rising
+	RecordOff      // and no more: falling
 	kinds
 )
 
