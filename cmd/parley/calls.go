@@ -242,8 +242,19 @@ func (h *house) ended(l *leg, e sip.Event) {
 	}
 	l.settle(e)
 	h.place.heard(l, e)
+	h.goodbye(l, e)
 	h.leave(l, why(e))
 	h.place.changed() // it is no call any more, in whatever conference it was
+}
+
+// goodbye gives up the floor of who hangs up: only who drops off has it kept (C-16).
+func (h *house) goodbye(l *leg, e sip.Event) {
+	if l.meeting == nil || e.By != sip.Remote || e.Code != 200 || l.meeting.leg(l.member) != l {
+		return
+	}
+	if m, ok := l.meeting.Member(l.member); ok && m.Floor != conference.FloorNone {
+		h.do(l.meeting, conference.Command{Do: conference.YieldFloor, ID: l.member, By: conference.Actor{Role: conference.BySystem}})
+	}
 }
 
 // rejection is the code with which a caller is refused whose call somebody else refused with code.

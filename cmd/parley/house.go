@@ -354,7 +354,7 @@ func (h *house) listen() {
 				continue
 			}
 			sound, _ := h.mixer.State(l.port)
-			talks := sound.Contributes && m.Heard()
+			talks := sound.Contributes && r.Heard(l.member)
 			if talks == m.Talks {
 				continue
 			}
