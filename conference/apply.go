@@ -44,6 +44,7 @@ var verbs = []verb{
 	{name: HandOver, do: (*step).handOver, right: RightHand},
 	{name: End, do: (*step).end, right: RightEnd, when: mayEnd},
 	{name: Prolong, do: (*step).prolong, right: RightEnd, when: hasEnd},
+	{name: Transfer, do: (*step).transfer, right: RightInvite, own: RightSee, when: begun},
 
 	{name: AskFloor, do: (*step).askFloor, right: RightGrant, own: RightFloor, when: queued},
 	{name: YieldFloor, do: (*step).yieldFloor, right: RightGrant, own: RightFloor, when: queued},

@@ -33,6 +33,7 @@ const (
 	HandOver    Do = "hand_over"    // ID, who is in, becomes host; By's member is none any more
 	End         Do = "end"          // the conference is over
 	Prolong     Do = "prolong"      // Until is the new end
+	Transfer    Do = "transfer"     // ID (empty: oneself) is to be called at Member.Number, another terminal, and to speak from there when it answers
 	AskFloor    Do = "ask_floor"    // ID (empty: oneself) stands in the queue, or has the floor at once
 	YieldFloor  Do = "yield_floor"  // ID (empty: oneself) leaves the queue or gives the floor up
 	Grant       Do = "grant"        // ID has the floor now; where all places are taken, To's is taken, else an error
@@ -110,6 +111,7 @@ const (
 	Unlocked      What = "unlocked"       //
 	BecameHost    What = "host"           // the member is a host now
 	NoHost        What = "no_longer_host" //
+	Transferred   What = "transfer"       // the member is to be called at Text, a terminal to change to: a Roam follows if it answers
 	Queued        What = "queued"         // the member asked for the floor; Position in the queue, from 1
 	QueueMoved    What = "queue_moved"    // the member's Position in the queue changed
 	Unqueued      What = "unqueued"       // the member left the queue without the floor, with Why

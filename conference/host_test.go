@@ -44,7 +44,7 @@ func TestAGuestHasNoneOfTheHostsControls(t *testing.T) {
 			t.Errorf("%s is listed", do)
 		}
 	}
-	want := []Do{Mute, Unmute, AskFloor, YieldFloor, Return, AskRoom, Accept, Decline, CallHost, Note}
+	want := []Do{Mute, Unmute, Transfer, AskFloor, YieldFloor, Return, AskRoom, Accept, Decline, CallHost, Note}
 	if got := s.Can(by("a"), nil); !slices.Equal(got, want) {
 		t.Fatalf("a guest may %v, want %v", got, want)
 	}
@@ -216,4 +216,25 @@ func TestAHostsWishForAnUnmuteGoesToTheMember(t *testing.T) {
 		t.Fatalf("a guest's wish was told: %+v", events)
 	}
 	s.told(s.do(Command{Do: Unmute, By: by("a")}), "unmuted a")
+}
+
+// C-8: whoever is in may have himself called at another terminal, hosts also others; only who may invite gives addresses.
+func TestGoingToAnotherTerminalIsAsked(t *testing.T) {
+	s := meeting(t, Rules{})
+	to := func(number string) Member { return Member{Number: number} }
+	for _, cmd := range []Command{
+		{Do: Transfer, By: by("a"), Member: to("207")},
+		{Do: Transfer, By: by("h"), ID: "b", Member: to("sip:b@192.0.2.7")},
+	} {
+		events, err := s.Apply(s.now, cmd)
+		if err != nil || len(events) != 1 || events[0].What != Transferred || events[0].Text != cmd.Member.Number ||
+			events[0].Member.ID != map[string]string{"": "a", "b": "b"}[cmd.ID] || events[0].Member.State != Connected {
+			t.Errorf("%+v: %+v, %v", cmd, events, err)
+		}
+	}
+	s.refused(Command{Do: Transfer, By: by("a"), ID: "b", Member: to("207")}, ErrDenied)
+	s.refused(Command{Do: Transfer, By: by("a"), Member: to("sip:a@192.0.2.7")}, ErrDenied)
+	s.refused(Command{Do: Transfer, By: by("h"), Member: to("")}, ErrInvalid)
+	s.refused(Command{Do: Transfer, By: by("h"), Member: to("2\r\n07")}, ErrInvalid)
+	s.refused(Command{Do: Transfer, By: by("h"), ID: "nobody", Member: to("207")}, ErrNoMember)
 }

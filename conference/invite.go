@@ -3,6 +3,7 @@ package conference
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // invite has somebody called: at once, or when the conference begins. An absent member is called again.
@@ -84,4 +85,23 @@ func (s *step) call(m *Member) {
 	}
 	m.State = DialingOut
 	s.tell(Call, m)
+}
+
+// transfer has a member called at another terminal. Who may not invite has only numbers called, which the box's routes allow or
+// not, and no address anywhere.
+func (s *step) transfer() error {
+	m, err := s.subject()
+	number := s.cmd.Member.Number
+	switch {
+	case err != nil:
+		return err
+	case !printable(number, 128):
+		return fmt.Errorf("%w: where to call is missing or not printable", ErrInvalid)
+	case strings.Contains(number, "@") && !s.has(s.cmd.By, s.cmd.May, RightInvite):
+		return fmt.Errorf("going to an address that is no number: %w", ErrDenied)
+	case !m.In():
+		return fmt.Errorf("%s: %w", m.ID, ErrAbsent)
+	}
+	s.tell(Transferred, m).Text = number
+	return nil
 }

@@ -36,6 +36,7 @@ var commands = []takes{
 	{do: conference.HandOver, must: "member", right: conference.RightHand},
 	{do: conference.End, may: "why", right: conference.RightEnd},
 	{do: conference.Prolong, must: "until", right: conference.RightEnd},
+	{do: conference.Transfer, must: "number", may: "member", right: conference.RightInvite, own: conference.RightSee},
 	{do: conference.AskFloor, may: "member", right: conference.RightGrant, own: conference.RightFloor},
 	{do: conference.YieldFloor, may: "member", right: conference.RightGrant, own: conference.RightFloor},
 	{do: conference.Grant, must: "member", may: "to", right: conference.RightGrant},
@@ -71,8 +72,8 @@ func takesOf(do conference.Do) *takes {
 	return nil
 }
 
-// narrowed tells whether there is no such command, or the token's own list of rights has none for it, whatever else its holder may do.
-func narrowed(who *token.Claims, do conference.Do) bool {
+// Narrowed tells whether there is no such command, or the token's own list of rights has none for it, whatever else its holder may do.
+func Narrowed(who *token.Claims, do conference.Do) bool {
 	t := takesOf(do)
 	return t == nil || who.Limits != nil && !who.Has(t.right) && !who.Has(t.own)
 }
@@ -163,7 +164,7 @@ func (a *args) fill(c *conference.Command) {
 	c.IDs, c.Position, c.Until = a.members(), a.position(), a.until()
 	c.Unrecorded = a.flag("unrecorded")
 	c.Reason = a.reason(c.Do, c.ID)
-	if c.Do == conference.Invite {
+	if c.Do == conference.Invite || c.Do == conference.Transfer {
 		c.Member = a.invitee()
 	}
 }

@@ -96,7 +96,7 @@ func (a *api) conferences(w http.ResponseWriter, r *http.Request, who *token.Cla
 	list := []brief{}
 	for i := range views {
 		s := &views[i].Snapshot
-		if !sees(who, s) {
+		if !Sees(who, s) {
 			continue
 		}
 		b := brief{s.Number, s.UID, s.Theme, string(s.Kind), string(s.Phase), s.Creator, s.Start, s.End, 0}
@@ -111,9 +111,9 @@ func (a *api) conferences(w http.ResponseWriter, r *http.Request, who *token.Cla
 	return nil
 }
 
-// sees tells whether a conference is any of the caller's business: a guest's is the one that the token names, or where his
+// Sees tells whether a conference is any of the caller's business: a guest's is the one that the token names, or where his
 // number stands in the roster; a host's all that the token covers.
-func sees(who *token.Claims, s *conference.Snapshot) bool {
+func Sees(who *token.Claims, s *conference.Snapshot) bool {
 	switch {
 	case !who.Has(conference.RightSee) || !who.Covers(s.Number, s.UID):
 		return false
@@ -136,7 +136,7 @@ func (a *api) find(r *http.Request, who *token.Claims) (View, error) {
 	if err != nil {
 		return View{}, err
 	}
-	if len(views) == 0 || !sees(who, &views[0].Snapshot) {
+	if len(views) == 0 || !Sees(who, &views[0].Snapshot) {
 		if who.Conference != "" && who.Conference != conf {
 			return View{}, &fault{Status: http.StatusForbidden, Code: "wrong_conference", Message: "this token is for another conference"}
 		}
@@ -166,7 +166,7 @@ func (a *api) can(w http.ResponseWriter, r *http.Request, who *token.Claims) err
 	}
 	list := []conference.Do{}
 	for _, do := range v.Can {
-		if !narrowed(who, do) {
+		if !Narrowed(who, do) {
 			list = append(list, do)
 		}
 	}
@@ -198,7 +198,7 @@ func (a *api) command(w http.ResponseWriter, r *http.Request, who *token.Claims)
 		return err
 	case o.uid != "" && o.uid != v.UID:
 		return ErrWrongUID
-	case narrowed(who, o.cmd.Do):
+	case Narrowed(who, o.cmd.Do):
 		return forbidden("this token does not give that right")
 	}
 	o.cmd.By = conference.Actor{Role: conference.ByMember, Name: who.Subject}

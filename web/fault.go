@@ -67,6 +67,7 @@ var faults = []struct {
 
 	{&conference.ErrDenied, http.StatusForbidden, "forbidden"},
 	{&conference.ErrNotYours, http.StatusForbidden, "forbidden"},
+	{&conference.ErrListener, http.StatusForbidden, "forbidden"},
 	{&conference.ErrLocalOnly, http.StatusConflict, "local_only"},
 	{&conference.ErrNoMember, http.StatusNotFound, "no_member"},
 	{&conference.ErrNoRoom, http.StatusNotFound, "no_room"},

@@ -88,6 +88,9 @@ func (a *api) recording(w http.ResponseWriter, r *http.Request, who *token.Claim
 	if err != nil {
 		return err
 	}
+	if _, err := body.Seek(0, io.SeekStart); err != nil { // there may be no sound yet
+		return err
+	}
 	h := w.Header()
 	h.Set("Content-Type", "audio/ogg")
 	h.Set("Content-Disposition", `inline; filename="`+rec.ID+`.ogg"`)

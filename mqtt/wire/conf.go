@@ -127,7 +127,7 @@ var eventWords = []string{
 	string(conference.LobbyOpened), string(conference.Opened), string(conference.Call), string(conference.Kicked),
 	string(conference.Ended), string(conference.Warned), string(conference.Prolonged), string(conference.HouseClosed),
 	string(conference.HouseOpened), string(conference.Locked), string(conference.Unlocked),
-	string(conference.BecameHost), string(conference.NoHost), string(conference.Queued), string(conference.QueueMoved),
+	string(conference.BecameHost), string(conference.NoHost), string(conference.Transferred), string(conference.Queued), string(conference.QueueMoved),
 	string(conference.Unqueued), string(conference.Granted), string(conference.Yielded), string(conference.Pinned),
 	string(conference.RoomOpened), string(conference.RoomClosed), string(conference.Moved), string(conference.NotMoved),
 	string(conference.RoomAsked), string(conference.RoomDeclined), string(conference.HostCalled),

@@ -106,6 +106,7 @@ var confArgs = map[conference.Do]takes{
 	conference.HandOver:    {must: argMember},
 	conference.End:         {may: argWhy},
 	conference.Prolong:     {must: argUntil},
+	conference.Transfer:    {must: argNumber, may: argMember},
 	conference.AskFloor:    {may: argMember},
 	conference.YieldFloor:  {may: argMember},
 	conference.Grant:       {must: argMember, may: argTo},
@@ -257,7 +258,7 @@ func ToCommand(c ConfCommand) (conference.Command, error) {
 			cmd.Reason = conference.Self
 		}
 	}
-	if c.Do == conference.Invite {
+	if c.Do == conference.Invite || c.Do == conference.Transfer {
 		cmd.Member = conference.Member{Number: c.Number, Name: strings.TrimSpace(c.Name)}
 		if c.Muted {
 			cmd.Member.Mute = conference.Reasons{{Reason: conference.Host}}

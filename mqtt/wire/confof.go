@@ -163,6 +163,7 @@ var refusals = []struct {
 }{
 	{conference.ErrDenied, ReasonForbidden},
 	{conference.ErrNotYours, ReasonForbidden},
+	{conference.ErrListener, ReasonForbidden},
 	{conference.ErrLocalOnly, ReasonLocalOnly},
 	{conference.ErrNoMember, ReasonNoMember},
 	{conference.ErrAbsent, ReasonAbsent},
