@@ -82,6 +82,9 @@ func (a api) Do(ctx context.Context, _ token.Claims, uid string, c conference.Co
 	if err == nil {
 		out.Durable, err = a.wait(ctx, done)
 	}
+	if err == nil && c.Do == conference.Record {
+		err = a.recorded(ctx, uid)
+	}
 	return out, err
 }
 
@@ -143,5 +146,6 @@ func (b *box) makeAPI() (*web.API, error) {
 		Audience: []string{b.cfg.EID, b.cfg.Box},
 		ClockSet: clockSet,
 	})
-	return &web.API{Tokens: b.tokens, House: api{b.house}, Zone: b.cfg.Meetings.Zone()}, nil
+	kept := recordings{b.house.tapes.library}
+	return &web.API{Tokens: b.tokens, House: api{b.house}, Zone: b.cfg.Meetings.Zone(), Recordings: kept, Index: kept.index}, nil
 }

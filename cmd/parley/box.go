@@ -42,6 +42,7 @@ type box struct {
 	poller  *rtp.Poller
 	ports   *rtp.Ports
 	mixer   *mixer.Mixer
+	keep    *keeper
 	house   *house
 	agent   *sip.Agent
 	guard   guard.Counters // what never reached the agent
@@ -97,10 +98,14 @@ func (b *box) make() error {
 	if err != nil {
 		b.log.Warn("the data folder cannot be written: the place starts muted if the box crashes", "error", err)
 	}
-	b.session = session
+	before := b.openJournal()
+	b.session = max(session, before.life.Session+1)
 	b.mic = &microphone{}
-	b.house = newHouse(b.cfg, session, b.log)
+	b.house = newHouse(b.cfg, b.session, b.log)
+	b.house.keep, b.keep.session = b.keep, b.session
+	b.house.restore(before)
 	newPlace(b.house, b.mic, open)
+	b.house.tapes = newTapes(b.house, b.data.path("recordings"))
 	if b.card, b.files, err = openCard(b.cfg, b.board, b.data, b.mic, b.log, b.onCard); err != nil {
 		return fmt.Errorf("setting `card`: %w", err)
 	}
@@ -203,7 +208,11 @@ func (b *box) start(ctx context.Context) error {
 	b.life.start("card", b.card.Run)
 	b.life.start("mixer", b.mixer.Run)
 	b.life.start("lamps", b.lamps.blinker.Run)
+	b.life.start("recordings", b.house.tapes.Run)
+	b.life.start("journal", b.keep.Run)
 	b.life.start("house", b.house.Run)
+	b.resume()
+	b.life.start("close", b.closing)
 	b.life.start("sip", b.agent.Run)
 	if b.web != nil {
 		b.life.start("http", b.web.Run)
@@ -226,11 +235,7 @@ func (b *box) start(ctx context.Context) error {
 // welcome tells what the box is and how it stands, and joins if it is to join at once.
 func (b *box) welcome() {
 	b.tellInfo()
-	for _, r := range b.house.meetings {
-		for _, d := range b.house.doors {
-			d.opened(r)
-		}
-	}
+	b.house.wake()
 	b.house.hear()
 	b.house.place.changed()
 	if b.cfg.Place.JoinAtStart {

@@ -45,6 +45,10 @@ type house struct {
 	due      func()                                              // tells what is told by the clock; nil: nothing
 	past     rtp.Stats                                           // counts of the calls that have ended
 	pulse    pulse
+	keep     *keeper
+	before   *past // what the last run has left; nil once that is dealt with
+	asleep   bool  // time stands still until the box can call
+	tapes    *tapes // nil: nothing is recorded
 }
 
 // dialer places calls; *sip.Agent is it.
@@ -68,6 +72,7 @@ type meeting struct {
 
 	moderator, user create.Secret // who enters the one is a host, who enters the other a guest; empty: everybody gets in
 	request         request       // that made it
+	promised        bool          // nobody is called before it is certain that it is kept
 }
 
 // leg is a member's way in: a call, or the place's card when call is nil.
@@ -82,6 +87,8 @@ type leg struct {
 	early   bool         // sends sound and is not answered yet
 
 	wanted  bool            // the conference calls the member
+	kept    bool            // the journal has it
+	back    bool            // it is being taken up after a restart
 	roams   bool            // the member is coming over from another terminal
 	gone    time.Time       // when it is let go, its member having gone to another terminal; zero: not
 	settled func(sip.Event) // is told once how a call that was placed came out; may be nil
@@ -97,7 +104,7 @@ func newHouse(cfg config.Config, session int, log *slog.Logger) *house {
 	h := &house{
 		cfg: cfg, log: log, now: time.Now, session: session,
 		inbox: make(chan func(), 1024), done: make(chan struct{}),
-		legs: map[*sip.Call]*leg{}, ports: tonePort, faults: map[string]fault{},
+		legs: map[*sip.Call]*leg{}, ports: tonePort, faults: map[string]fault{}, keep: newKeeper(log),
 	}
 	for _, c := range cfg.Conferences {
 		h.open(conference.Rules{Kind: conference.Standing, Number: c.Number, Theme: c.Name, Max: c.Max})
@@ -123,15 +130,13 @@ func (h *house) Run(ctx context.Context) error {
 	}
 }
 
-// kept calls done once it is certain, or given up, that a conference as it is now outlives a power cut.
-func (h *house) kept(_ *meeting, done func(durable bool)) { done(true) }
-
 // settle brings what follows from the conferences' state up to it, once for everything that has just happened.
 func (h *house) settle() {
 	if h.moved {
 		h.moved = false
 		h.hear()
 	}
+	h.keep.flush(h)
 }
 
 // post has f done by the house's goroutine; after the end nothing is done.
@@ -178,6 +183,7 @@ func (h *house) find(number string) *meeting {
 // do applies a command, tells every door what came of it, and carries out what it asks of the house.
 func (h *house) do(r *meeting, cmd conference.Command) error {
 	events, err := r.Apply(h.now(), cmd)
+	h.keep.applied(r, events)
 	for _, e := range events {
 		for _, d := range h.doors {
 			d.happened(r, e)
@@ -209,6 +215,7 @@ func (h *house) enter(r *meeting, l *leg, m conference.Member) error {
 func (h *house) seat(r *meeting, l *leg, member string) {
 	l.meeting, l.member = r, member
 	r.legs = append(r.legs, l)
+	h.keep.markLeg(l)
 	h.moved = true
 }
 
@@ -219,6 +226,7 @@ func (h *house) leave(l *leg, why string) {
 		return
 	}
 	l.meeting = nil
+	h.keep.markLeg(l)
 	r.legs = slices.DeleteFunc(r.legs, func(o *leg) bool { return o == l })
 	h.moved = true
 	if r.leg(l.member) == nil && r.Phase() != conference.Over { // else the member has another one meanwhile
@@ -246,7 +254,9 @@ func (h *house) end(r *meeting, why string) {
 	for i, o := range h.meetings {
 		if o == r {
 			h.meetings = append(h.meetings[:i:i], h.meetings[i+1:]...)
+			h.keep.mark(r)
 			h.place.withdraw("", func(in invite) bool { return in.meeting == r })
+			h.tapes.stop(r)
 			for _, l := range append([]*leg(nil), r.legs...) {
 				h.release(l, why)
 			}
@@ -301,6 +311,7 @@ func (h *house) hear() {
 			matrix[l.caller.port] = []mixer.PortID{l.port}
 		}
 	}
+	h.tapes.hear(matrix)
 	place := append([]mixer.PortID{tonePort}, matrix[placePort]...)
 	if early := h.place.early; early != nil && early.port != 0 {
 		place = append(place, early.port)
@@ -340,12 +351,14 @@ func (r *meeting) hear(matrix mixer.Hearing) {
 func (h *house) listen() {
 	h.pulse.beat(time.Now(), h.mixer.Stats().Ticks)
 	h.place.look()
+	h.tapes.look()
 	h.faded()
 	if h.due != nil {
 		h.due()
 	}
+	h.keep.beat(h)
 	for _, r := range slices.Clone(h.meetings) {
-		if due := r.Due(); !due.IsZero() && !h.now().Before(due) {
+		if due := r.Due(); !due.IsZero() && !h.asleep && !r.promised && !h.now().Before(due) {
 			h.do(r, conference.Command{Do: conference.Pass})
 		}
 		for _, l := range r.legs {

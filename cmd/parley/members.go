@@ -9,6 +9,7 @@ import (
 
 // follow carries out what an event asks of the house, beside being told.
 func (h *house) follow(r *meeting, e conference.Event) {
+	h.tapes.follow(r, e)
 	switch e.What {
 	case conference.Call:
 		h.callMember(r, e.Member)
