@@ -115,17 +115,18 @@ func (h *house) event(c *sip.Call, e sip.Event) {
 
 // callEvents says what each event of a call does in the house.
 var callEvents = map[sip.EventKind]func(*house, *leg, sip.Event){
-	sip.Ringing:      (*house).ringing,
-	sip.EarlyMedia:   (*house).earlyMedia,
-	sip.Answered:     (*house).answered,
-	sip.MediaChanged: func(h *house, l *leg, _ sip.Event) { h.plug(l) },
-	sip.Held:         func(h *house, l *leg, _ sip.Event) { h.move(l, conference.OnHold) },
-	sip.Resumed:      func(h *house, l *leg, _ sip.Event) { h.move(l, conference.Connected) },
-	sip.Referred:     (*house).referred,
-	sip.DTMF:         (*house).digit,
-	sip.MediaLost:    func(h *house, l *leg, _ sip.Event) { h.silent(l, true) },
-	sip.MediaBack:    func(h *house, l *leg, _ sip.Event) { h.silent(l, false) },
-	sip.Ended:        (*house).ended,
+	sip.Ringing:       (*house).ringing,
+	sip.EarlyMedia:    (*house).earlyMedia,
+	sip.Answered:      (*house).answered,
+	sip.MediaChanged:  func(h *house, l *leg, _ sip.Event) { h.plug(l) },
+	sip.DialogChanged: func(h *house, l *leg, _ sip.Event) { h.keep.markLeg(l) },
+	sip.Held:          func(h *house, l *leg, _ sip.Event) { h.move(l, conference.OnHold) },
+	sip.Resumed:       func(h *house, l *leg, _ sip.Event) { h.move(l, conference.Connected) },
+	sip.Referred:      (*house).referred,
+	sip.DTMF:          (*house).digit,
+	sip.MediaLost:     func(h *house, l *leg, _ sip.Event) { h.silent(l, true) },
+	sip.MediaBack:     func(h *house, l *leg, _ sip.Event) { h.silent(l, false) },
+	sip.Ended:         (*house).ended,
 }
 
 func (h *house) move(l *leg, s conference.State) {
@@ -179,7 +180,8 @@ func (h *house) answered(l *leg, e sip.Event) {
 		l.call.Hangup("nobody waits")
 		return
 	}
-	l.early = false
+	l.early, l.back = false, false
+	h.keep.markLeg(l)
 	h.plug(l)
 	if l.roams {
 		h.arrived(l)
@@ -231,6 +233,7 @@ func (h *house) ended(l *leg, e sip.Event) {
 		h.gone(l, e)
 	}
 	delete(h.legs, l.call)
+	h.keep.markLeg(l)
 	if media := l.call.Leg(); media != nil {
 		s := media.Stats()
 		addCounts(&h.past, &s)
@@ -243,7 +246,7 @@ func (h *house) ended(l *leg, e sip.Event) {
 	l.settle(e)
 	h.place.heard(l, e)
 	h.goodbye(l, e)
-	h.leave(l, why(e))
+	h.depart(l, e)
 	h.place.changed() // it is no call any more, in whatever conference it was
 }
 

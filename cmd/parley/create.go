@@ -29,7 +29,7 @@ func (h *house) create(req create.Request, by conference.Actor, may []conference
 	asked := request{By: by.Name, ID: req.ID, Digest: req.Digest}
 	for _, r := range h.meetings {
 		if req.ID != "" && r.request.By == asked.By && r.request.ID == asked.ID {
-			if r.request.Digest != asked.Digest {
+			if r.request.Digest != asked.Digest && r.request.Digest != (request{}).Digest { // of one that a restart brought back it is not known
 				return nil, &create.FieldError{Field: "requestId", Code: create.Reused, Want: "an id that was not used for another request"}
 			}
 			return r, nil
@@ -48,6 +48,7 @@ func (h *house) create(req create.Request, by conference.Actor, may []conference
 		HostGone: conference.HostRule(h.cfg.Meetings.HostGone), Idle: emptyStands,
 	})
 	r.moderator, r.user, r.request = req.Moderator, req.User, asked
+	h.promise(r)
 	for _, d := range h.doors {
 		d.opened(r)
 	}
