@@ -193,8 +193,8 @@ func (f *front) fill(s *view.Snapshot) {
 	for _, r := range h.meetings {
 		snapshot := r.Snapshot()
 		shown := view.Conference{Number: snapshot.Number, Name: snapshot.Theme}
-		for i, m := range snapshot.Members {
-			shown.Members = append(shown.Members, f.member(r.legs[i], m))
+		for _, m := range snapshot.Members {
+			shown.Members = append(shown.Members, f.member(r.leg(m.ID), m))
 		}
 		s.Conferences = append(s.Conferences, shown)
 	}
@@ -218,6 +218,9 @@ func callText(p *place, s placeState) string {
 
 func (f *front) member(l *leg, m conference.Member) view.Member {
 	v := view.Member{Name: m.Name, Number: m.Number, State: string(m.State), Talking: m.Talks, Mute: m.Mute.Names()}
+	if l == nil {
+		return v // is expected, or has left
+	}
 	if sound, ok := f.box.mixer.State(l.port); ok {
 		v.Level = view.Measured(sound.RMS)
 	}

@@ -46,8 +46,8 @@ type house struct {
 	past     rtp.Stats                                           // counts of the calls that have ended
 	pulse    pulse
 	keep     *keeper
-	before   *past // what the last run has left; nil once that is dealt with
-	asleep   bool  // time stands still until the box can call
+	before   *past  // what the last run has left; nil once that is dealt with
+	asleep   bool   // time stands still until the box can call
 	tapes    *tapes // nil: nothing is recorded
 }
 
@@ -281,14 +281,14 @@ func (h *house) release(l *leg, why string) {
 // plug puts a call's leg into the mixer, anew if it was there: its format may be another.
 func (h *house) plug(l *leg) {
 	media := l.call.Leg()
-	if media == nil {
+	if media == nil || !l.gone.IsZero() { // what dies away keeps its form
 		return
 	}
 	if l.port == 0 {
 		h.ports++
 		l.port = h.ports
 	}
-	h.mixer.Add(mixer.Port{ID: l.port, Source: l.source(media), Packets: media})
+	h.mixer.Add(mixer.Port{ID: l.port, Source: media, Packets: media})
 	h.moved = true
 }
 
@@ -342,7 +342,7 @@ func (r *meeting) hear(matrix mixer.Hearing) {
 			lists[&heard[0]] = list
 		}
 		for _, port := range ports[listener] {
-			matrix[port] = list
+			matrix[port] = others(list, port, ports[listener])
 		}
 	}
 }
@@ -363,7 +363,7 @@ func (h *house) listen() {
 		}
 		for _, l := range r.legs {
 			m, ok := r.Member(l.member)
-			if !ok || l.port == 0 {
+			if !ok || l.port == 0 || r.leg(l.member) != l { // of two terminals the older one counts
 				continue
 			}
 			sound, _ := h.mixer.State(l.port)

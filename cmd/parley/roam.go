@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"time"
 
 	"parley/audio"
@@ -10,11 +11,14 @@ import (
 )
 
 // Roaming (C-8): a member goes from one terminal to another without leaving. The new leg is called and seated beside the old
-// one; once it is answered both are in the mix for fadeTime, the one growing and the other dying away, and then the old one is let go.
-// The roster has one line throughout.
+// one; once it is answered it hears the conference, and as soon as sound comes from it the two are cross-faded over fadeTime and the
+// old one is let go. The roster has one line throughout.
 
 // fadeTime is how long the old terminal and the new one overlap.
 const fadeTime = 60 * time.Millisecond
+
+// firstSound is how long the old terminal goes on if nothing is heard of the new one.
+const firstSound = time.Second
 
 // roam calls a member at another number, or has the room ring if that is its own. The leg is nil for the room.
 func (h *house) roam(r *meeting, member, number string) (*leg, error) {
@@ -34,7 +38,11 @@ func (h *house) roam(r *meeting, member, number string) (*leg, error) {
 
 // replaces seats a call that was made to take another's place (RFC 3891), if it is the same person's.
 func (h *house) replaces(l *leg, old *leg) {
-	if old == nil || old.meeting == nil || memberOf(old.call, "").Number != memberOf(l.call, "").Number {
+	var m conference.Member
+	if old != nil && old.meeting != nil {
+		m, _ = old.meeting.Member(old.member)
+	}
+	if m.Number == "" || m.Number != memberOf(l.call, "").Number {
 		l.call.Reject(403, "Not your call")
 		return
 	}
@@ -44,9 +52,11 @@ func (h *house) replaces(l *leg, old *leg) {
 	l.call.Answer()
 }
 
-// arrived is told that a roaming member's new terminal is in: the conference learns what it is, and the old one fades.
+// arrived is told that a roaming member's new terminal is in: the conference learns what it is. The old one goes on until the new
+// one is heard.
 func (h *house) arrived(l *leg) {
 	r := l.meeting
+	l.roams = false
 	now := conference.Member{}
 	if l.call == nil {
 		now.Place, now.Mute = true, h.place.mute
@@ -54,13 +64,50 @@ func (h *house) arrived(l *leg) {
 	h.do(r, conference.Command{Do: conference.Roam, ID: l.member, Member: now})
 	for _, old := range r.legs {
 		if old.member == l.member && old != l {
-			old.gone = h.now().Add(fadeTime)
-			if media := media(old); media != nil {
-				h.mixer.Add(mixer.Port{ID: old.port, Source: &fade{source: media, out: true}, Packets: media})
-			}
+			old.gone = h.now().Add(firstSound)
 		}
 	}
-	l.roams = false
+	media := media(l)
+	if media == nil { // the card is always there
+		h.heardFrom(l)
+		return
+	}
+	first := make(chan struct{})
+	h.mixer.Add(mixer.Port{ID: l.port, Source: &fade{source: media, first: first}, Packets: media})
+	go func() {
+		late := time.NewTimer(firstSound)
+		defer late.Stop()
+		select {
+		case <-first:
+			h.post(func() { h.heardFrom(l) })
+		case <-late.C:
+		case <-h.done:
+		}
+	}()
+}
+
+// heardFrom is told that sound comes from a roaming member's new terminal: the old one dies away.
+func (h *house) heardFrom(l *leg) {
+	if l.meeting == nil {
+		return
+	}
+	for _, old := range slices.Clone(l.meeting.legs) {
+		if old.member != l.member || old == l || old.gone.IsZero() {
+			continue
+		}
+		if media := media(old); media != nil {
+			h.mixer.Add(mixer.Port{ID: old.port, Source: &fade{source: media, out: true}, Packets: media})
+			old.gone = h.now().Add(fadeTime)
+		} else {
+			h.goes(old)
+		}
+	}
+}
+
+// goes lets a terminal go whose member has arrived at another one.
+func (h *house) goes(l *leg) {
+	l.gone = time.Time{}
+	h.release(l, "went to another terminal")
 }
 
 // faded lets go the terminals whose member has arrived at another one.
@@ -68,19 +115,18 @@ func (h *house) faded() {
 	for _, r := range h.meetings {
 		for _, l := range append([]*leg(nil), r.legs...) {
 			if !l.gone.IsZero() && !h.now().Before(l.gone) {
-				l.gone = time.Time{}
-				h.release(l, "went to another terminal")
+				h.goes(l)
 			}
 		}
 	}
 }
 
-// source is what the mixer reads of a leg: a roaming member's new terminal begins softly.
-func (l *leg) source(m mixer.Source) mixer.Source {
-	if l.roams {
-		return &fade{source: m}
+// others is what a terminal hears of list: not its member's other one.
+func others(list []mixer.PortID, port mixer.PortID, own []mixer.PortID) []mixer.PortID {
+	if len(own) == 1 {
+		return list
 	}
-	return m
+	return slices.DeleteFunc(slices.Clone(list), func(p mixer.PortID) bool { return p != port && slices.Contains(own, p) })
 }
 
 // media is a call's leg in the sound; nil: it has none, or is the room's card.
@@ -97,24 +143,32 @@ func media(l *leg) interface {
 	return nil
 }
 
-// fade lets a source grow out of silence, or die away, over fadeTime. It belongs to the mixer's goroutine.
+// fade lets a source grow out of its first sound, or die away, over fadeTime. It belongs to the mixer's goroutine.
 type fade struct {
 	source mixer.Source
-	out    bool // dies away
-	frames int  // that have passed
+	first  chan<- struct{} // is closed at the first sound; only if it grows
+	out    bool            // dies away
+	frames int             // that have passed since it began
 }
 
 // ReadFrame implements mixer.Source.
 func (f *fade) ReadFrame(rate int, frame *audio.Frame) audio.Status {
 	status := f.source.ReadFrame(rate, frame)
 	const length = int(fadeTime / (10 * time.Millisecond))
-	if f.frames >= length {
-		if f.out && status != audio.Gone {
-			return audio.Silent
-		}
+	sound := status == audio.Active || status == audio.Late
+	switch {
+	case status == audio.Gone:
 		return status
+	case f.frames >= length && f.out:
+		return audio.Silent
+	case f.frames >= length:
+		return status
+	case !f.out && f.frames == 0 && status != audio.Active:
+		return audio.Silent
+	case !f.out && f.frames == 0:
+		close(f.first)
 	}
-	if status == audio.Active || status == audio.Late {
+	if sound {
 		n := rate / 100
 		for i := range frame[:n] {
 			gain := float32(f.frames*n+i) / float32(length*n)
