@@ -13,83 +13,10 @@ import (
 	"parley/web/token"
 )
 
-// takes is which arguments a command must and may have, and the rights of which a token that narrows its holder's must have one.
-type takes struct {
-	do        conference.Do
-	must, may string
-	right     conference.Right
-	own       conference.Right // is enough where it is about oneself; may be empty
-}
-
-// commands holds everything that can be asked of a conference: the same as over MQTT, with the same arguments.
-var commands = []takes{
-	{do: conference.Mute, may: "member reason", right: conference.RightMute, own: conference.RightSee},
-	{do: conference.Unmute, may: "member reason", right: conference.RightMute, own: conference.RightSee},
-	{do: conference.Deafen, may: "member reason", right: conference.RightMute},
-	{do: conference.Hear, may: "member reason", right: conference.RightMute},
-	{do: conference.Kick, must: "member", may: "why", right: conference.RightKick},
-	{do: conference.Invite, must: "number", may: "name muted deaf", right: conference.RightInvite},
-	{do: conference.CloseHouse, right: conference.RightHouse},
-	{do: conference.OpenHouse, right: conference.RightHouse},
-	{do: conference.Lock, right: conference.RightHouse},
-	{do: conference.Unlock, right: conference.RightHouse},
-	{do: conference.HandOver, must: "member", right: conference.RightHand},
-	{do: conference.End, may: "why", right: conference.RightEnd},
-	{do: conference.Prolong, must: "until", right: conference.RightEnd},
-	{do: conference.Transfer, must: "number", may: "member", right: conference.RightInvite, own: conference.RightSee},
-	{do: conference.AskFloor, may: "member", right: conference.RightGrant, own: conference.RightFloor},
-	{do: conference.YieldFloor, may: "member", right: conference.RightGrant, own: conference.RightFloor},
-	{do: conference.Grant, must: "member", may: "to", right: conference.RightGrant},
-	{do: conference.Refuse, must: "member", may: "why", right: conference.RightGrant},
-	{do: conference.TakeFloor, must: "member", may: "why", right: conference.RightGrant},
-	{do: conference.PassFloor, must: "to", may: "member", right: conference.RightGrant},
-	{do: conference.Pin, must: "member", right: conference.RightGrant},
-	{do: conference.Reorder, must: "member position", right: conference.RightGrant},
-	{do: conference.NextSpeaker, right: conference.RightGrant},
-	{do: conference.OpenRoom, must: "members", may: "room unrecorded", right: conference.RightRooms},
-	{do: conference.MoveTo, must: "member", may: "room", right: conference.RightRooms},
-	{do: conference.Return, may: "member room", right: conference.RightRooms, own: conference.RightSee},
-	{do: conference.AskRoom, must: "members", may: "room unrecorded", right: conference.RightPrivate},
-	{do: conference.Accept, must: "member", right: conference.RightSee},
-	{do: conference.Decline, must: "member", right: conference.RightSee},
-	{do: conference.CallHost, right: conference.RightPrivate},
-	{do: conference.Record, right: conference.RightRecord},
-	{do: conference.PauseRecord, right: conference.RightRecord},
-	{do: conference.StopRecord, right: conference.RightRecord},
-	{do: conference.Note, must: "text", right: conference.RightNote},
-	{do: conference.ToMessages, right: conference.RightMode},
-	{do: conference.ToVoice, right: conference.RightMode},
-	{do: conference.CloseMessages, right: conference.RightMode},
-	{do: conference.OpenMessages, right: conference.RightMode},
-}
-
-func takesOf(do conference.Do) *takes {
-	for i := range commands {
-		if commands[i].do == do {
-			return &commands[i]
-		}
-	}
-	return nil
-}
-
 // Narrowed tells whether there is no such command, or the token's own list of rights has none for it, whatever else its holder may do.
 func Narrowed(who *token.Claims, do conference.Do) bool {
-	t := takesOf(do)
-	return t == nil || who.Limits != nil && !who.Has(t.right) && !who.Has(t.own)
-}
-
-// wished gives the reasons that a command may name: of the others nobody can dispose, but an unmute of theirs can be asked for.
-func wished(do conference.Do) []conference.Reason {
-	all := []conference.Reason{conference.Host, conference.Self, conference.Listener, conference.Hardware, conference.System}
-	switch do {
-	case conference.Unmute:
-		return all
-	case conference.Mute:
-		return all[:3]
-	case conference.Deafen, conference.Hear:
-		return all[:1]
-	}
-	return nil
+	t, ok := conference.TakesOf(do)
+	return !ok || who.Limits != nil && !who.Has(t.Right) && !who.Has(t.Own)
 }
 
 const (
@@ -112,15 +39,15 @@ func decodeCommand(body []byte) (order, error) {
 	a := args{values: values}
 	o := order{id: a.text("id", 64), uid: a.text("uid", 64)}
 	o.cmd.Do = conference.Do(a.text("do", 32))
-	t := takesOf(o.cmd.Do)
-	if t == nil {
+	t, ok := conference.TakesOf(o.cmd.Do)
+	if !ok {
 		a.fail("do", create.Invalid, "there is no such command")
 		return o, a.err
 	}
 	if !plain(o.id) {
 		a.fail("id", create.Invalid, "want 1 to 64 of a-z, A-Z, 0-9 and -._")
 	}
-	a.only(t)
+	a.only(&t)
 	a.fill(&o.cmd)
 	return o, a.err
 }
@@ -138,14 +65,13 @@ func (a *args) fail(key string, code create.Code, want string) {
 }
 
 // only checks that what must be there is, and nothing that must not.
-func (a *args) only(t *takes) {
-	must := strings.Fields(t.must)
-	for _, key := range must {
+func (a *args) only(t *conference.Takes) {
+	for _, key := range t.Must {
 		if v := a.values[key]; v == nil || v == "" {
 			a.fail(key, create.Missing, "is required")
 		}
 	}
-	all := slices.Concat([]string{"id", "uid", "do"}, must, strings.Fields(t.may))
+	all := slices.Concat([]string{"id", "uid", "do"}, t.Must, t.May)
 	keys := make([]string, 0, len(a.values))
 	for key := range a.values {
 		keys = append(keys, key)
@@ -246,14 +172,12 @@ func (a *args) until() time.Time {
 // reason gives the one that is meant where none is named: the host's for another member, one's own for oneself.
 func (a *args) reason(do conference.Do, member string) conference.Reason {
 	r := conference.Reason(a.text("reason", 32))
-	words := wished(do)
+	words := conference.Wished(do)
 	switch {
 	case words == nil:
 		return ""
-	case r == "" && member == "" && slices.Contains(words, conference.Self):
-		return conference.Self
 	case r == "":
-		return conference.Host
+		return conference.Meant(do, member)
 	case !slices.Contains(words, r):
 		a.fail("reason", create.Invalid, fmt.Sprintf("want one of %v", words))
 	}

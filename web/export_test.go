@@ -17,20 +17,23 @@ func DecodeCommand(b []byte) (conference.Command, error) {
 // Commands gives each command's fields.
 func Commands() map[conference.Do][]string {
 	all := map[conference.Do][]string{}
-	for _, t := range commands {
-		all[t.do] = strings.Fields(t.must + " " + t.may)
+	for _, t := range conference.Asked() {
+		all[t.Do] = slices.Concat([]string{}, t.Must, t.May)
 	}
 	return all
 }
 
 // CommandRows and ErrorRows are tables of API.md.
 func CommandRows() (rows []string) {
-	for _, t := range commands {
-		right := string(t.right)
-		if t.own != "" {
-			right += "; `" + string(t.own) + "` for oneself"
+	for _, t := range conference.Asked() {
+		var rights []string
+		if t.Right != "" {
+			rights = append(rights, "`"+string(t.Right)+"`")
 		}
-		rows = append(rows, "| "+string(t.do)+" | "+strings.ReplaceAll(t.must, " ", ", ")+" | "+strings.ReplaceAll(t.may, " ", ", ")+" | "+right+" |")
+		if t.Own != "" {
+			rights = append(rights, "`"+string(t.Own)+"` for oneself")
+		}
+		rows = append(rows, "| "+string(t.Do)+" | "+strings.Join(t.Must, ", ")+" | "+strings.Join(t.May, ", ")+" | "+strings.Join(rights, "; ")+" |")
 	}
 	return rows
 }
@@ -56,4 +59,7 @@ func ErrorRows() (rows []string) {
 }
 
 // RightFor is the right that a command about others takes.
-func RightFor(do conference.Do) conference.Right { return takesOf(do).right }
+func RightFor(do conference.Do) conference.Right {
+	t, _ := conference.TakesOf(do)
+	return t.Right
+}

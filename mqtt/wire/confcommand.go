@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,54 +87,29 @@ type takes struct {
 	user      bool
 }
 
-// confArgs holds everything that can be asked, with its arguments.
-var confArgs = map[conference.Do]takes{
+// ownArgs are what can be asked that changes no conference.
+var ownArgs = map[conference.Do]takes{
 	DoCreate: {must: argRequest, user: true},
 	DoList:   {user: true},
 	DoCan:    {},
+}
 
-	conference.Mute:   {may: argMember | argReason},
-	conference.Unmute: {may: argMember | argReason},
-	conference.Deafen: {may: argMember | argReason},
-	conference.Hear:   {may: argMember | argReason},
+// takesOf is what a Do is asked with; false if it cannot be asked for.
+func takesOf(do conference.Do) (takes, bool) {
+	if t, ok := ownArgs[do]; ok {
+		return t, true
+	}
+	t, ok := conference.TakesOf(do)
+	return takes{must: argsOf(t.Must), may: argsOf(t.May)}, ok
+}
 
-	conference.Kick:        {must: argMember, may: argWhy},
-	conference.Invite:      {must: argNumber, may: argName | argMuted | argDeaf},
-	conference.CloseHouse:  {},
-	conference.OpenHouse:   {},
-	conference.Lock:        {},
-	conference.Unlock:      {},
-	conference.HandOver:    {must: argMember},
-	conference.End:         {may: argWhy},
-	conference.Prolong:     {must: argUntil},
-	conference.Transfer:    {must: argNumber, may: argMember},
-	conference.AskFloor:    {may: argMember},
-	conference.YieldFloor:  {may: argMember},
-	conference.Grant:       {must: argMember, may: argTo},
-	conference.Refuse:      {must: argMember, may: argWhy},
-	conference.TakeFloor:   {must: argMember, may: argWhy},
-	conference.PassFloor:   {must: argMember | argTo},
-	conference.Pin:         {must: argMember},
-	conference.Reorder:     {must: argMember | argPosition},
-	conference.NextSpeaker: {},
-
-	conference.OpenRoom: {must: argMembers, may: argRoom | argUnrecorded},
-	conference.MoveTo:   {must: argMember, may: argRoom},
-	conference.Return:   {may: argMember | argRoom},
-	conference.AskRoom:  {must: argMembers},
-	conference.Accept:   {may: argMember},
-	conference.Decline:  {may: argMember},
-	conference.CallHost: {},
-
-	conference.Record:      {},
-	conference.PauseRecord: {},
-	conference.StopRecord:  {},
-	conference.Note:        {must: argText},
-
-	conference.ToMessages:    {},
-	conference.ToVoice:       {},
-	conference.CloseMessages: {},
-	conference.OpenMessages:  {},
+func argsOf(names []string) (set arg) {
+	for i, name := range argNames {
+		if slices.Contains(names, name) {
+			set |= 1 << i
+		}
+	}
+	return set
 }
 
 // has tells which arguments are there.
@@ -152,14 +128,6 @@ const (
 	maxNote  = 256 // bytes; conference counts characters
 )
 
-// wishedReasons are those that a command may name. Of the others nobody can dispose, but their unmute can be asked for.
-var wishedReasons = map[conference.Do][]string{
-	conference.Mute:   {string(conference.Self), string(conference.Host), string(conference.Listener)},
-	conference.Unmute: {string(conference.Self), string(conference.Host), string(conference.Listener), string(conference.Hardware), string(conference.System)},
-	conference.Deafen: {string(conference.Host)},
-	conference.Hear:   {string(conference.Host)},
-}
-
 // Check tells what is wrong with the values, whatever the topic on which it came and the time. A Do that is not known is
 // let pass, so that the answer can say unknown_verb.
 func (c *ConfCommand) Check() error {
@@ -173,7 +141,7 @@ func (c *ConfCommand) Check() error {
 	if c.Token == "" || len(c.Token) > maxToken || !each(c.Token, upper+lowerDigits+"._") {
 		return invalid("token", "want a JWT of at most %d bytes", maxToken)
 	}
-	known, ok := confArgs[c.Do]
+	known, ok := takesOf(c.Do)
 	switch {
 	case !ok:
 		return nil
@@ -213,7 +181,7 @@ func (c *ConfCommand) checkArgs() error {
 		}
 		seen[id] = true
 	}
-	switch words := wishedReasons[c.Do]; {
+	switch words := conference.Wished(c.Do); {
 	case c.Position != nil && (*c.Position < 0 || *c.Position >= MaxListed):
 		return invalid("position", "want 0 to %d", MaxListed-1)
 	case c.Number != "" && (len(c.Number) > 128 || !each(c.Number, numberChars)):
@@ -221,7 +189,7 @@ func (c *ConfCommand) checkArgs() error {
 	case len(c.Request) > 0 && c.Request[0] != '{':
 		return invalid("request", "want an object")
 	case c.Reason != "" && words != nil:
-		if err := oneOf("reason", c.Reason, words); err != nil {
+		if err := oneOf("reason", conference.Reason(c.Reason), words); err != nil {
 			return err
 		}
 	}
@@ -230,12 +198,13 @@ func (c *ConfCommand) checkArgs() error {
 }
 
 // Known tells whether it asks for something that this version knows.
-func (c *ConfCommand) Known() bool { _, ok := confArgs[c.Do]; return ok }
+func (c *ConfCommand) Known() bool { _, ok := takesOf(c.Do); return ok }
 
-// Dos lists everything that can be asked, in no order.
-func Dos() (dos []conference.Do) {
-	for do := range confArgs {
-		dos = append(dos, do)
+// Dos lists everything that can be asked.
+func Dos() []conference.Do {
+	dos := []conference.Do{DoCreate, DoList, DoCan}
+	for _, t := range conference.Asked() {
+		dos = append(dos, t.Do)
 	}
 	return dos
 }
@@ -244,7 +213,7 @@ func Dos() (dos []conference.Do) {
 // an empty ID, which means the sender. Without a reason, muting is for host where a member is named and for self where none
 // is. The error is a *FieldError: create, list and can are nothing to a conference.
 func ToCommand(c ConfCommand) (conference.Command, error) {
-	if known, ok := confArgs[c.Do]; !ok || known.user || c.Do == DoCan {
+	if known, ok := takesOf(c.Do); !ok || known.user || c.Do == DoCan {
 		return conference.Command{}, invalid("do", "%.40q is no command of a conference", string(c.Do))
 	}
 	cmd := conference.Command{Do: c.Do, ID: c.Member, IDs: c.Members, To: c.To, Reason: conference.Reason(c.Reason), Room: c.Room,
@@ -252,11 +221,8 @@ func ToCommand(c ConfCommand) (conference.Command, error) {
 	if c.Position != nil {
 		cmd.Position = *c.Position
 	}
-	if wishedReasons[c.Do] != nil && c.Reason == "" {
-		cmd.Reason = conference.Host
-		if c.Member == "" && (c.Do == conference.Mute || c.Do == conference.Unmute) {
-			cmd.Reason = conference.Self
-		}
+	if c.Reason == "" {
+		cmd.Reason = conference.Meant(c.Do, c.Member)
 	}
 	if c.Do == conference.Invite || c.Do == conference.Transfer {
 		cmd.Member = conference.Member{Number: c.Number, Name: strings.TrimSpace(c.Name)}

@@ -171,7 +171,7 @@ func (d *MemberDoor) judge(t Topic, topic string, c ConfCommand, claims Claims) 
 		return ReasonWrongTopic
 	case !c.Known():
 		return ReasonUnknownVerb
-	case confArgs[c.Do].user != (t.Kind == KindUserCmd):
+	case ownArgs[c.Do].user != (t.Kind == KindUserCmd):
 		return ReasonWrongTopic
 	case limit != "" && c.Do != DoList && !slices.Contains([]string{t.ConfName, c.UID}, limit):
 		return ReasonWrongConf

@@ -380,7 +380,7 @@ func FuzzConfCommand(f *testing.F) {
 	f.Add([]byte(`{"id":"x","exp":1,"topic":"t","uid":"c","by":"1","token":"t","do":"open_room","members":["a","b"],"room":"r"}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var c ConfCommand
-		if Decode(text, &c) != nil || !c.Known() || confArgs[c.Do].user || c.Do == DoCan {
+		if Decode(text, &c) != nil || !c.Known() || ownArgs[c.Do].user || c.Do == DoCan {
 			return
 		}
 		cmd, err := ToCommand(c)
