@@ -172,9 +172,9 @@ func byOf(e conference.Event) string {
 	return cmp.Or(e.Member.Name, e.Member.Number, e.By.Name, string(e.By.Role))
 }
 
-// restored has a conference go on being recorded that was when the box went down: as another recording, which names the one before.
+// restored has a conference go on being recorded that was when the box went down: in another recording, which names the one before.
 func (t *tapes) restored(r *meeting) {
-	if t != nil && r.Snapshot().Recording.On {
+	if t != nil && t.reels[r] == nil && r.Snapshot().Recording.On {
 		t.begin(r, true)
 	}
 }
