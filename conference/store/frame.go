@@ -21,7 +21,7 @@ const (
 	// MaxMessage bounds a message's body, in bytes.
 	MaxMessage = 64 << 10
 	maxID      = 128 // bytes of a message's id
-	maxFrom    = 64  // bytes of a sender
+	maxFrom    = 65  // bytes of a sender
 	maxFrame   = bodyHead + maxID + maxFrom + MaxMessage
 )
 
@@ -31,7 +31,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type Entry struct {
 	Seq      uint64    // given by Append, from 1 on, without a gap within what is kept
 	ID       string    // the sender's: up to 128 bytes; empty: doubles are not known
-	From     string    // up to 64 bytes
+	From     string    // up to 65 bytes
 	At       time.Time // to the nanosecond, in UTC when it comes back
 	Kind     byte
 	Body     []byte // up to MaxMessage

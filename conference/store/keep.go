@@ -144,7 +144,7 @@ func (l *Log) remove(h *history) bool {
 
 func (l *Log) close(uid string, keepUntil time.Time) error {
 	h, _ := l.lookup(uid)
-	if h == nil {
+	if h == nil || !h.until.IsZero() {
 		return nil
 	}
 	// The zero time stands for a conference that goes on.

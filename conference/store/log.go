@@ -111,7 +111,7 @@ func (l *Log) Append(uid string, e Entry, done func(seq uint64, dup bool, err er
 }
 
 // Close says that a conference is over: after what is queued nothing more comes in, and Sweep removes the messages when keepUntil
-// has come. done may be nil.
+// has come; of a conference that is over already the first time holds. done may be nil.
 func (l *Log) Close(uid string, keepUntil time.Time, done func(error)) error {
 	if err := checkUID(uid); err != nil {
 		return err

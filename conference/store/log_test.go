@@ -228,6 +228,7 @@ func TestMessagesOfWhatIsOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	l = openLog(t, LogConfig{Dir: dir})
+	l.Close("u1", t0.Add(9*time.Hour), nil) // who closes again moves nothing
 	if _, _, err := appendNow(l, "u1", message("d", 1)); !errors.Is(err, ErrClosed) {
 		t.Errorf("after a restart: %v", err)
 	}

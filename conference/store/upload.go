@@ -157,12 +157,12 @@ func (s *Files) hash(path string) (string, error) {
 }
 
 // Close says that a conference is over: nothing more comes in, uploads are dropped, and Sweep removes the files when keepUntil
-// has come. A conference without files may be closed too.
+// has come. A conference without files may be closed too; of one that is over already the first time holds.
 func (s *Files) Close(uid string, keepUntil time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.folders[uid]
-	if f == nil {
+	if f == nil || !f.until.IsZero() {
 		return nil
 	}
 	// The zero time stands for a conference that goes on.
