@@ -220,6 +220,9 @@ type Meetings struct {
 	HostGone string        // "wait" or "heir", in the words of conference.HostRule
 	Language string        // of prompts: "en" or "zh"
 	Greet    bool          // a tone when somebody joins or leaves
+	Keep     int           // days that messages and files are kept after the end
+	Files    int           // MB that the files of one conference may have
+	AllFiles int           // MB that those of all may have
 }
 
 // Zone is the time zone of the settings.

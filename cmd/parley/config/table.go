@@ -230,6 +230,9 @@ func meetingSettings(m *Meetings) section {
 		{"host_gone", choice(&m.HostGone, "wait", "wait", "heir"), "When the last host drops off: `wait`, nobody runs the conference until he is back; `heir`, who has been in it for the longest becomes host.", ""},
 		{"language", choice(&m.Language, "en", "en", "zh"), "Of spoken prompts.", ""},
 		{"greet", toggle(&m.Greet, true), "A tone when somebody joins or leaves.", ""},
+		{"keep_days", integer(&m.Keep, 30, 1, 3650, "days"), "Messages and shared files of a conference are deleted so many days after its end.", ""},
+		{"files_mb", integer(&m.Files, 256, 1, 100000, "MB"), "Shared files of one conference.", ""},
+		{"all_files_mb", integer(&m.AllFiles, 1024, 1, 1000000, "MB"), "Shared files of all conferences together.", ""},
 	}
 }
 
