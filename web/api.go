@@ -89,6 +89,7 @@ type API struct {
 	Recordings Recordings
 	Index      func(id string) (any, error) // of a recording: who spoke when, notes; becomes JSON
 	Files      *store.Files
+	Shared     func(uid string, f store.Info) // is told of each file that is whole now; nil: nobody is
 	Messages   Messages
 	Zone       *time.Location // of times without one; nil: the machine's
 	Limits     create.Limits

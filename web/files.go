@@ -117,7 +117,9 @@ func (a *api) upload(w http.ResponseWriter, r *http.Request, who *token.Claims) 
 	}
 	info, err := a.Files.Status(uid, id)
 	if err == nil && at == info.Size && !info.Finished {
-		_, err = a.Files.Finish(uid, id)
+		if info, err = a.Files.Finish(uid, id); err == nil && a.Shared != nil {
+			a.Shared(uid, info)
+		}
 	}
 	if err != nil {
 		return err
