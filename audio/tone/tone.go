@@ -26,6 +26,8 @@ const (
 	MuteOff        // the microphone was opened: rising
 	RecordOn       // what is said is recorded from here on: rising
 	RecordOff      // and no more: falling
+	Came           // somebody has come into the conference: rising, soft
+	Went           // somebody has left it: falling, soft
 	kinds
 )
 
@@ -51,6 +53,9 @@ var sounds = [kinds]struct {
 
 	RecordOn:  {parts: []part{{900, 0, 120}, {1350, 0, 240}}, times: 1, level: -24, brief: true},
 	RecordOff: {parts: []part{{1350, 0, 120}, {900, 0, 240}}, times: 1, level: -24, brief: true},
+
+	Came: {parts: []part{{520, 0, 90}, {780, 0, 130}}, times: 1, level: -27, brief: true},
+	Went: {parts: []part{{780, 0, 90}, {520, 0, 130}}, times: 1, level: -27, brief: true},
 }
 
 // edge is how long a tone takes to swell and to fade where silence is beside it, ms.
@@ -62,7 +67,7 @@ type Player struct {
 	lasting, brief voice
 }
 
-// Play starts k at once from its beginning. A brief one (of the microphone, of a recording) is laid over the lasting one, which a new lasting
+// Play starts k at once from its beginning. A brief one (of the microphone, of a recording, of who comes and goes) is laid over the lasting one, which a new lasting
 // one replaces. Asked for the lasting tone that is being played already, it starts again.
 func (p *Player) Play(k Kind) {
 	switch {
