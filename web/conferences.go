@@ -27,9 +27,21 @@ type created struct {
 	UID      string      `json:"uid"`
 }
 
-// create makes a conference (C-1, C-2). A number makes conferences for itself only, unless its token is an admin's.
+// Makes tells whether a token is one to make conferences with at all.
+func Makes(who *token.Claims) bool { return who.Has(conference.RightCreate) && who.Conference == "" }
+
+// MayMake refuses a conference that is not for a token's holder to make: a number makes them for itself only, unless its token is
+// an admin's. The error is a *create.FieldError.
+func MayMake(who *token.Claims, r *create.Request) error {
+	if who.Role != token.Admin && create.IsNumber(who.Subject) && !r.MadeFor(who.Subject) {
+		return &create.FieldError{Field: "conferList.creator", Code: create.Denied, Want: "the number of the token's holder"}
+	}
+	return nil
+}
+
+// create makes a conference (C-1, C-2).
 func (a *api) create(w http.ResponseWriter, r *http.Request, who *token.Claims) error {
-	if !who.Has(conference.RightCreate) || who.Conference != "" {
+	if !Makes(who) {
 		return forbidden("this token does not make conferences")
 	}
 	body, err := readBody(w, r, create.MaxBody)
@@ -42,8 +54,8 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, who *token.Claims) 
 	if err != nil {
 		return err
 	}
-	if who.Role != token.Admin && create.IsNumber(who.Subject) && !request.MadeFor(who.Subject) {
-		return &create.FieldError{Field: "conferList.creator", Code: create.Denied, Want: "the number of the token's holder"}
+	if err := MayMake(who, &request); err != nil {
+		return err
 	}
 	ctx, done := a.house(r)
 	defer done()
