@@ -19,6 +19,8 @@ const usage = `parleyctl: look at a box, command it, call it
                                     mute, unmute, join, leave, dial NUMBER, hangup [CALL]
   parleyctl call TARGET             call a number or SIP URI: play a file or tone, record, print the quality
   parleyctl load N TARGET           N calls with speech or noise, for a while
+  parleyctl conf WORD ...           run a meeting: create one, mute, invite, floor, rooms, record, end;
+                                    parleyctl conf help lists the words
   parleyctl token -role ROLE        print a token for the HTTP API and members' commands; ROLE is
                                     guest, host or admin
 
@@ -45,7 +47,7 @@ func main() {
 func dispatch(ctx context.Context, args []string) error {
 	commands := map[string]func(context.Context, []string) error{
 		"watch": cmdWatch, "cmd": cmdCommand, "call": cmdCall, "load": cmdLoad,
-		"token": cmdToken,
+		"token": cmdToken, "conf": cmdConf,
 	}
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
 		fmt.Print(usage)
