@@ -85,17 +85,15 @@ func (b *taping) tape(d time.Duration) {
 	phonetest.Eventually(b.t, d+30*time.Second, fmt.Sprintf("%v of sound on the disk", until), func() bool { return b.taped() >= until })
 }
 
-// whole waits until the n-th recording has ended, and returns it as it is listed.
-func (b *taping) whole(n int) (l line) {
+// whole waits until there are n recordings and the first k of them have ended, and returns them as they are listed.
+func (b *taping) whole(n, k int) []line {
 	b.t.Helper()
-	phonetest.Eventually(b.t, 20*time.Second, fmt.Sprintf("%d recordings, the last of them whole", n), func() bool {
-		list := b.list()
-		if len(list) == n {
-			l = list[n-1]
-		}
-		return len(list) == n && !l.Running && !l.Broken
+	library := record.NewLibrary(filepath.Join(b.Data, "recordings"), record.Limits{})
+	phonetest.Eventually(b.t, 20*time.Second, fmt.Sprintf("%d recordings, %d of them whole", n, k), func() bool {
+		list, err := library.List()
+		return err == nil && len(list) == n && !slices.ContainsFunc(list[:k], func(i record.Info) bool { return i.Running || i.Broken })
 	})
-	return l
+	return b.list()
 }
 
 // play is a recording as another's decoder plays it.
@@ -189,7 +187,7 @@ func TestRecording(t *testing.T) {
 	b.do(200, "return", "room", "aside")
 	b.tape(2 * time.Second)
 	b.do(200, "stop_record")
-	r := b.whole(1)
+	r := b.whole(1, 1)[0]
 	for _, p := range phones {
 		p.Hangup()
 		p.Expect("CALL_CLOSED", 10*time.Second)
@@ -267,8 +265,8 @@ func fetched(b *taping, r line) {
 	}
 }
 
-// C-21: killed in the middle, the box has everything on its disk that was said up to a second before, and it plays. Stopped in order it
-// has all.
+// C-21: killed in the middle, the box has everything on its disk that was said up to a second before, and it plays; and it goes
+// on recording in another one, which names the first. Stopped in order it has all.
 func TestRecordingSurvivesAKill(t *testing.T) {
 	box := boxtest.Start(t, boxtest.Config{Microphone: tone(400), Settings: boxtest.Settings{"place": boxtest.Settings{"join_at_start": true}}})
 	b, watch := newTaping(t, box), box.Watch()
@@ -279,8 +277,8 @@ func TestRecordingSurvivesAKill(t *testing.T) {
 	said := time.Since(began)
 	box.Kill()
 	box.Restart()
-	b.whole(1)
-	first := b.list()[0]
+	list := b.whole(2, 1)
+	first, second := list[0], list[1]
 	s := b.play(first.ID)
 	if s.Duration() < said-time.Second || s.Duration() > said+time.Second {
 		t.Errorf("%v were said and %v play", said, s.Duration())
@@ -294,11 +292,13 @@ func TestRecordingSurvivesAKill(t *testing.T) {
 		t.Error(err)
 	}
 
-	b.do(200, "record")
 	b.tape(2 * time.Second)
+	at(t, b.index(second.ID), "which recording it goes on from", func(l record.Line) bool {
+		return l.Kind == record.KindNote && strings.Contains(l.Text, first.ID)
+	})
 	box.StopCleanly()
 	folders, _ := filepath.Glob(filepath.Join(b.Data, "recordings", "*"))
-	if len(folders) < 2 {
+	if len(folders) != 2 {
 		t.Fatalf("recordings: %v", folders)
 	}
 	for _, f := range folders {
@@ -350,7 +350,7 @@ func TestRecordingWithTheDiskFull(t *testing.T) {
 	size("2m")
 	watch.Wait("/conf/1000/notice", "the recording's end", 20*time.Second, stopped)
 	watch.Wait("/alert/recording", "an alert", 10*time.Second, raised)
-	r := b.whole(1)
+	r := b.whole(1, 1)[0]
 	sounds(t, b.play(r.ID), "up to the full disk", 0, time.Duration(r.Seconds*float64(time.Second)), []float64{400}, nil)
 	pressMute(t, box, "on") // life goes on
 }
@@ -364,7 +364,7 @@ func TestRecordingByItself(t *testing.T) {
 	b := newTaping(t, a.Box)
 	b.tape(2 * time.Second)
 	a.do("end")
-	r := b.whole(1)
+	r := b.whole(1, 1)[0]
 	if r.Conf != a.conf || r.UID != a.uid {
 		t.Errorf("%+v is not of %s, %s", r, a.conf, a.uid)
 	}
