@@ -106,6 +106,11 @@ func (b *box) make() error {
 	b.house.restore(before)
 	newPlace(b.house, b.mic, open)
 	b.house.tapes = newTapes(b.house, b.data.path("recordings"))
+	b.house.lobby = newLobby(b.house)
+	if b.house.prompts, err = newPrompts(b.house, b.data.path("prompts")); err != nil {
+		return err
+	}
+	b.house.doors = append(b.house.doors, b.house.prompts)
 	if b.card, b.files, err = openCard(b.cfg, b.board, b.data, b.mic, b.log, b.onCard); err != nil {
 		return fmt.Errorf("setting `card`: %w", err)
 	}
@@ -171,6 +176,10 @@ func (b *box) makeMQTT() (err error) {
 		b.log.Warn("no command can be taken: the box's key cannot be read or made", "error", err)
 		return nil
 	}
+	b.house.bookings = newBookings(b.house, b.data, names, key)
+	if err := b.client.Subscribe(names.Bookings(), b.house.bookings.receive); err != nil {
+		return err
+	}
 	orders := &commands{house: b.house, out: b.client, door: newDoor(names, key, b.session)}
 	if err := b.client.Subscribe(names.Cmds(), orders.receive); err != nil {
 		return err
@@ -208,6 +217,11 @@ func (b *box) start(ctx context.Context) error {
 	b.life.start("card", b.card.Run)
 	b.life.start("mixer", b.mixer.Run)
 	b.life.start("lamps", b.lamps.blinker.Run)
+	b.life.start("prompts", b.house.prompts.library.Run)
+	b.life.start("lobby", b.house.lobby.Run)
+	if b.house.bookings != nil {
+		b.life.start("bookings", b.house.bookings.Run)
+	}
 	b.life.start("recordings", b.house.tapes.Run)
 	b.life.start("journal", b.keep.Run)
 	b.life.start("house", b.house.Run)

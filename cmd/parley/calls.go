@@ -35,10 +35,11 @@ func (h *house) incoming(c *sip.Call) {
 	h.connect(l)
 }
 
-// admit answers a call into a conference.
+// admit answers a call into a conference, or into its lobby.
 func (h *house) admit(r *meeting, l *leg) {
-	if err := h.enter(r, l, memberOf(l.call, conference.Alerting)); err != nil {
-		l.call.Reject(486, "Conference is full")
+	m := r.comer(memberOf(l.call, conference.Alerting), l.call.Info().User != "")
+	if err := h.enter(r, l, m); err != nil {
+		l.call.Reject(refusal(err))
 		return
 	}
 	l.call.SetFocus(true)
@@ -153,11 +154,15 @@ func (h *house) earlyMedia(l *leg, e sip.Event) {
 	h.place.heard(l, e)
 }
 
-// digit passes a key on in a call of two: behind the box may be somebody's answering machine. In a conference it means
-// nothing. Which key it was is not logged: it may be part of a password.
+// digit passes a key on in a call of two: behind the box may be somebody's answering machine. In a conference it is for the lobby or
+// the menu. Which key it was is not logged: it may be part of a password.
 func (h *house) digit(l *leg, e sip.Event) {
 	h.log.Info("key pressed", "member", l.id, "number", peer(l.call))
-	if l.meeting == nil || l.meeting.kind != conference.Pair || len(l.meeting.legs) != 2 {
+	if l.meeting != nil && l.meeting.kind != conference.Pair {
+		h.lobby.digit(l, e.Digit)
+		return
+	}
+	if l.meeting == nil || len(l.meeting.legs) != 2 {
 		return
 	}
 	for _, o := range l.meeting.legs {

@@ -48,21 +48,11 @@ func (t *tapes) look() {
 
 // hear adds the chime to what each in the hall hears. Who hears the same goes on sharing one list.
 func (c *chime) hear(matrix mixer.Hearing) {
-	with := map[*mixer.PortID][]mixer.PortID{}
+	var to []*leg
 	for _, l := range c.meeting.legs {
-		m, ok := c.meeting.Member(l.member)
-		if !ok || l.port == 0 || m.Room != conference.Hall || !m.Hears() {
-			continue
+		if m, ok := c.meeting.Member(l.member); ok && m.Room == conference.Hall && m.Hears() {
+			to = append(to, l)
 		}
-		var first *mixer.PortID
-		if heard := matrix[l.port]; len(heard) > 0 {
-			first = &heard[0]
-		}
-		list, ok := with[first]
-		if !ok {
-			list = append(slices.Clone(matrix[l.port]), c.port)
-			with[first] = list
-		}
-		matrix[l.port] = list
 	}
+	overlay(matrix, c.port, to)
 }

@@ -69,7 +69,7 @@ var orders = map[wire.Verb]func(*house, wire.Verdict, settle){
 			s.rejected(wire.ReasonJoined, "")
 			return
 		}
-		s.follow(h.place.join(h.cfg.Place.Join))
+		s.follow(h.place.join(h.place.wanted()))
 	},
 	wire.VerbLeave: func(h *house, _ wire.Verdict, s settle) {
 		if h.place.leg.meeting == nil {

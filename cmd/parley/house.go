@@ -46,9 +46,12 @@ type house struct {
 	past     rtp.Stats                                           // counts of the calls that have ended
 	pulse    pulse
 	keep     *keeper
-	before   *past  // what the last run has left; nil once that is dealt with
-	asleep   bool   // time stands still until the box can call
-	tapes    *tapes // nil: nothing is recorded
+	before   *past     // what the last run has left; nil once that is dealt with
+	asleep   bool      // time stands still until the box can call
+	tapes    *tapes    // nil: nothing is recorded
+	prompts  *prompts  // nil: nothing is spoken
+	lobby    *lobby    // nil: keys mean nothing
+	bookings *bookings // nil: nothing is booked
 }
 
 // dialer places calls; *sip.Agent is it.
@@ -92,6 +95,8 @@ type leg struct {
 	roams   bool            // the member is coming over from another terminal
 	gone    time.Time       // when it is let go, its member having gone to another terminal; zero: not
 	settled func(sip.Event) // is told once how a call that was placed came out; may be nil
+
+	attendant attendant // hears its keys, and speaks to it alone
 }
 
 // placePort and tonePort are always in the mixer.
@@ -132,6 +137,7 @@ func (h *house) Run(ctx context.Context) error {
 
 // settle brings what follows from the conferences' state up to it, once for everything that has just happened.
 func (h *house) settle() {
+	h.prompts.tell()
 	if h.moved {
 		h.moved = false
 		h.hear()
@@ -225,6 +231,7 @@ func (h *house) leave(l *leg, why string) {
 	if r == nil {
 		return
 	}
+	h.prompts.drop(l)
 	l.meeting = nil
 	h.keep.markLeg(l)
 	r.legs = slices.DeleteFunc(r.legs, func(o *leg) bool { return o == l })
@@ -312,6 +319,7 @@ func (h *house) hear() {
 		}
 	}
 	h.tapes.hear(matrix)
+	h.prompts.hear(matrix)
 	place := append([]mixer.PortID{tonePort}, matrix[placePort]...)
 	if early := h.place.early; early != nil && early.port != 0 {
 		place = append(place, early.port)
@@ -352,6 +360,9 @@ func (h *house) listen() {
 	h.pulse.beat(time.Now(), h.mixer.Stats().Ticks)
 	h.place.look()
 	h.tapes.look()
+	h.prompts.look()
+	h.lobby.look()
+	h.bookings.look()
 	h.faded()
 	if h.due != nil {
 		h.due()

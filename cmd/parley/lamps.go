@@ -31,9 +31,38 @@ func (l *lamps) show() {
 	l.blinker.Show(hal.LampStatus, hal.StatusLamp(l.states))
 }
 
-func (l *lamps) opened(*meeting)                     {}
-func (l *lamps) happened(*meeting, conference.Event) {}
-func (l *lamps) ended(*meeting)                      {}
+func (l *lamps) opened(*meeting) {}
+func (l *lamps) ended(*meeting)  {}
+
+// happened follows the conference that the place is in.
+func (l *lamps) happened(r *meeting, e conference.Event) {
+	if r == l.house.place.leg.meeting && e.What != conference.Talking && e.What != conference.Resting {
+		l.placed(l.house.place.state())
+	}
+}
+
+// rungs are those of the ladder that the place's own line in its conference stands on.
+func rungs(r *meeting, member string) (s hal.States) {
+	m, ok := r.Member(member)
+	if !ok {
+		return s
+	}
+	now := r.Snapshot()
+	for _, rung := range []struct {
+		on    bool
+		state hal.State
+	}{
+		{now.Recording.On && !now.Recording.Paused, hal.StateRecording},
+		{m.Room != conference.Hall && m.Room != conference.Lobby, hal.StatePrivateRoom},
+		{now.Queued() && m.Floor == conference.FloorHeld, hal.StateFloorGranted},
+		{now.Queued() && m.Floor == conference.FloorQueue, hal.StateQueued},
+	} {
+		if rung.on {
+			s = s.With(rung.state)
+		}
+	}
+	return s
+}
 
 func (l *lamps) placed(p placeState) {
 	var s hal.States
@@ -41,7 +70,9 @@ func (l *lamps) placed(p placeState) {
 		s = s.With(hal.StateRinging)
 	}
 	if p.Meeting != nil {
-		s = s.With(hal.StateInCall)
+		s = s.With(hal.StateInCall) | rungs(p.Meeting, l.house.place.leg.member)
+	} else if p.Booked {
+		s = s.With(hal.StateJoinable)
 	}
 	if len(l.house.faults) > 0 {
 		s = s.With(hal.StateFault)

@@ -43,6 +43,7 @@ type placeState struct {
 	Calling bool   // the join key's call is not answered yet
 	Rings   []*leg // calls that wait for the key
 	Result  string // how the last call ended; empty while one stands
+	Booked  bool   // the join key enters what is booked now
 }
 
 // microphone is the gate, and who may open it: what the key has closed, only the key opens. Each is one atomic step.
@@ -69,6 +70,7 @@ func (p *place) keyMuted(closed bool) {
 	if closed {
 		p.setMute(conference.Hardware, by, true)
 		p.tones.Play(tone.MuteOn)
+		p.keyFloor(true)
 		return
 	}
 	for _, r := range []conference.Reason{conference.Hardware, conference.System, conference.Self} {
@@ -76,6 +78,7 @@ func (p *place) keyMuted(closed bool) {
 	}
 	p.follow()
 	p.tones.Play(tone.MuteOff)
+	p.keyFloor(false)
 }
 
 // setMute sets or clears one reason, in the conference too if the place is in one. The gate is open while there is none.
@@ -153,7 +156,7 @@ func (p *place) joinKey(twice bool) {
 	case p.leg.meeting != nil:
 		p.rest("left by key")
 	default:
-		p.join(p.house.cfg.Place.Join)
+		p.join(p.wanted())
 	}
 }
 
@@ -168,7 +171,8 @@ func (p *place) join(number string) (*leg, error) {
 	h := p.house
 	if r := h.find(number); r != nil {
 		if err := p.enter(r); err != nil {
-			return nil, p.fail(486, sip.Local, err)
+			code, _ := refusal(err)
+			return nil, p.fail(code, sip.Local, err)
 		}
 		return nil, nil
 	}
@@ -230,7 +234,11 @@ func (p *place) look() {
 }
 
 func (p *place) enter(r *meeting) error {
-	err := p.house.enter(r, p.leg, p.member())
+	m := p.member()
+	if line, ok := r.Line(m.Number); ok {
+		m.ID = line.ID
+	}
+	err := p.house.enter(r, p.leg, m)
 	p.changed()
 	return err
 }
@@ -397,6 +405,7 @@ func (p *place) state() placeState {
 	return placeState{
 		Muted: p.gate.Closed(), Reasons: p.mute.Names(), Meeting: p.leg.meeting,
 		Calling: p.out != nil, Rings: append([]*leg(nil), p.waiting...), Result: p.result,
+		Booked: p.house.bookings != nil && p.house.bookings.open,
 	}
 }
 
