@@ -141,11 +141,12 @@ func (b *box) makeAPI() (*web.API, error) {
 		b.log.Warn("there is no API: the key that signs tokens cannot be read or made", "error", err)
 		return nil, nil
 	}
-	b.tokens = token.NewVerifier(token.Config{
+	b.tokens = newSenderKeys(token.Config{
 		Keys:     []token.Key{{Public: key.Public().(ed25519.PublicKey), Issuer: token.LocalIssuer}},
 		Audience: []string{b.cfg.EID, b.cfg.Box},
 		ClockSet: clockSet,
 	})
 	kept := recordings{b.house.tapes.library}
-	return &web.API{Tokens: b.tokens, House: api{b.house}, Zone: b.cfg.Meetings.Zone(), Recordings: kept, Index: kept.index}, nil
+	b.shares.messages.keys = b.tokens
+	return b.shares.serve(&web.API{Tokens: b.tokens, House: api{b.house}, Zone: b.cfg.Meetings.Zone(), Recordings: kept, Index: kept.index}), nil
 }

@@ -19,7 +19,6 @@ import (
 	"parley/sip/guard"
 	"parley/sip/rtp"
 	"parley/web"
-	"parley/web/token"
 )
 
 // box is the whole of it, each part made once and wired to the others. A frame, a key and a command come through it like
@@ -51,7 +50,8 @@ type box struct {
 	client  *mqtt.Client
 	topics  *topics
 	web     *web.Server
-	tokens  *token.Verifier
+	tokens  *senderKeys // nil: nobody can be let in by a token
+	shares  *shares
 	keys    hal.Keys
 	lamps   *lamps
 	release func() // gives the lines of keys and lamps back
@@ -121,6 +121,9 @@ func (b *box) make() error {
 		return err
 	}
 	if err := b.makeMQTT(); err != nil {
+		return err
+	}
+	if err := b.makeMessages(); err != nil {
 		return err
 	}
 	if err := b.makeWeb(); err != nil {
@@ -224,6 +227,7 @@ func (b *box) start(ctx context.Context) error {
 	}
 	b.life.start("recordings", b.house.tapes.Run)
 	b.life.start("journal", b.keep.Run)
+	b.life.start("messages", b.shares.messages.Run)
 	b.life.start("house", b.house.Run)
 	b.resume()
 	b.life.start("close", b.closing)
@@ -242,6 +246,7 @@ func (b *box) start(ctx context.Context) error {
 	}
 	b.house.ask(b.welcome)
 	b.front.ready()
+	b.life.start("shares", b.shares.Run)
 	b.life.start("keys", b.listenKeys)
 	return nil
 }
