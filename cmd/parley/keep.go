@@ -14,6 +14,7 @@ import (
 	"parley/conference/create"
 	"parley/conference/journal"
 	"parley/sip"
+	"parley/sip/registrar"
 )
 
 // keeper hands what must outlive a power cut to the journal. The house's goroutine marks what changes and, when it has done
@@ -26,6 +27,7 @@ import (
 //	conf/{uid}     keptMeeting
 //	dialog/{leg}   keptDialog, of a call that is answered
 //	place          keptSeat, while the place is in a conference
+//	phone/{user}   where phones of the branch can be reached
 //	alive          keptLife, with everything else and every few seconds while anybody is in
 type keeper struct {
 	journal *journal.Journal // nil: nothing can be kept
@@ -83,6 +85,7 @@ const keptVersion = 1
 const (
 	confKey   = "conf/"
 	dialogKey = "dialog/"
+	phoneKey  = "phone/"
 	placeKey  = "place"
 	aliveKey  = "alive"
 )
@@ -181,7 +184,16 @@ func (k *keeper) beat(h *house) {
 	}
 }
 
-// hand passes a key on to Run, after all that was passed on before; what of it has not been written yet is replaced.
+// registered is told where the phones of a user can be reached now, by the registrar.
+func (k *keeper) registered(user string, bindings []registrar.Binding) {
+	if len(bindings) == 0 {
+		k.hand(phoneKey+user, nil, nil)
+		return
+	}
+	k.hand(phoneKey+user, bindings, nil)
+}
+
+// hand passes a key on to Run, after all that was passed on before, from any goroutine; what of it has not been written yet is replaced.
 func (k *keeper) hand(key string, value any, done []func(bool)) {
 	if k.journal == nil {
 		tellAll(done, false)

@@ -12,6 +12,7 @@ import (
 
 	"parley/conference"
 	"parley/sip"
+	"parley/sip/registrar"
 )
 
 // What a start finds in the journal, and what becomes of it:
@@ -47,7 +48,8 @@ type past struct {
 	meetings []keptMeeting
 	dialogs  map[string]keptDialog // by leg
 	seat     *keptSeat             // the place's
-	unread   []string              // keys that make no sense
+	phones   map[string][]registrar.Binding
+	unread   []string // keys that make no sense
 
 	again []func() // calls to place once the agent listens
 }
@@ -59,7 +61,7 @@ type reviver interface {
 }
 
 func readPast(values map[string][]byte, log *slog.Logger) *past {
-	p := &past{dialogs: map[string]keptDialog{}}
+	p := &past{dialogs: map[string]keptDialog{}, phones: map[string][]registrar.Binding{}}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		if err := p.read(key, values[key]); err != nil {
 			log.Warn("something in the journal cannot be read", "key", key, "error", err)
@@ -75,6 +77,11 @@ func (p *past) read(key string, value []byte) error {
 		return json.Unmarshal(value, &p.life)
 	case key == placeKey:
 		return json.Unmarshal(value, &p.seat)
+	case strings.HasPrefix(key, phoneKey):
+		var list []registrar.Binding
+		err := json.Unmarshal(value, &list)
+		p.phones[key[len(phoneKey):]] = list
+		return err
 	case strings.HasPrefix(key, dialogKey):
 		var d keptDialog
 		err := json.Unmarshal(value, &d)
@@ -94,6 +101,13 @@ func (p *past) read(key string, value []byte) error {
 		return nil
 	}
 	return fmt.Errorf("no such key")
+}
+
+// register brings the phones of the branch back, so that they can be called before they register again.
+func (p *past) register(phones *registrar.Registrar, now time.Time) {
+	for user, bindings := range p.phones {
+		phones.Restore(now, user, bindings)
+	}
 }
 
 // fresh tells whether the box was alive just now, and did not stop in order.

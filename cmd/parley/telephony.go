@@ -31,7 +31,10 @@ func newPorts(cfg config.Config) (*rtp.Ports, error) {
 
 // makeSIP makes the agent, with who may call and where calls go.
 func (b *box) makeSIP() error {
-	phones := registrar.New(registrar.Config{MaxBindings: b.cfg.SIP.MaxRegistrations, MaxExpires: b.cfg.SIP.RegisterExpires})
+	phones := registrar.New(registrar.Config{
+		MaxBindings: b.cfg.SIP.MaxRegistrations, MaxExpires: b.cfg.SIP.RegisterExpires, Changed: b.keep.registered,
+	})
+	b.house.before.register(phones, b.house.now())
 	routes, err := newRoutes(b.cfg, phones)
 	if err != nil {
 		return err

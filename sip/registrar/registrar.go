@@ -47,6 +47,9 @@ type Config struct {
 	MinExpires     time.Duration // shorter ones are refused with ErrTooBrief: 60 s
 	MaxExpires     time.Duration // longer ones are cut to it: 3600 s
 	DefaultExpires time.Duration // for who names none: 3600 s
+	// Changed, which may be nil, is told what bindings a user has now: from any goroutine, in order, and it must not call the
+	// registrar. That a binding has expired is told when it is swept away.
+	Changed func(user string, bindings []Binding)
 }
 
 // Contact is one Contact value of a REGISTER.
@@ -142,7 +145,9 @@ func (r *Registrar) Register(now time.Time, user string, u Update) ([]Binding, e
 			}
 		}
 	}
-	r.set(user, next)
+	if len(u.Contacts) > 0 || u.Wildcard {
+		r.set(user, next)
+	}
 	return ranked(next), nil
 }
 
@@ -227,6 +232,25 @@ func (r *Registrar) life(u Update, c Contact) (time.Duration, error) {
 	return 0, ErrTooBrief
 }
 
+// Restore brings back what Changed was told in a former life, as far as it still holds. Connections have ended with that life, so
+// that bindings over UDP alone can be reached. It returns how many are back.
+func (r *Registrar) Restore(now time.Time, user string, bindings []Binding) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var back []Binding
+	for _, b := range live(now, bindings) {
+		wrong := b.User != user || check(user, Update{CallID: b.CallID, Contacts: []Contact{{URI: b.URI, Instance: b.Instance, Q: b.Q}}}) != nil
+		if b.Transport != "udp" || !b.Source.IsValid() || wrong || b.Expires.Sub(now) > r.cfg.MaxExpires {
+			continue
+		}
+		if len(back) < r.cfg.MaxContacts && r.total-len(r.users[user])+len(back) < r.cfg.MaxBindings {
+			back = append(back, b)
+		}
+	}
+	r.set(user, back)
+	return len(back)
+}
+
 // Lookup returns where user can be reached now: higher q first, then the one that registered last.
 func (r *Registrar) Lookup(now time.Time, user string) []Binding {
 	r.mu.Lock()
@@ -275,7 +299,9 @@ func (r *Registrar) remove(gone func(Binding) bool) []Binding {
 				keep = append(keep, b)
 			}
 		}
-		r.set(user, keep)
+		if len(keep) < len(bs) {
+			r.set(user, keep)
+		}
 	}
 	return out
 }
@@ -284,9 +310,12 @@ func (r *Registrar) set(user string, bs []Binding) {
 	r.total += len(bs) - len(r.users[user])
 	if len(bs) == 0 {
 		delete(r.users, user)
-		return
+	} else {
+		r.users[user] = bs
 	}
-	r.users[user] = bs
+	if r.cfg.Changed != nil {
+		r.cfg.Changed(user, slices.Clone(bs))
+	}
 }
 
 // live is a new slice of those of bs that have not expired by now.

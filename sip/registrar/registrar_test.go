@@ -170,3 +170,61 @@ func TestUsersAreApart(t *testing.T) {
 		t.Error("bob's wildcard reached alice's binding, or not his own")
 	}
 }
+
+// What a registrar tells of its bindings is what another one can begin with: those over UDP that still hold, within its bounds.
+func TestRestore(t *testing.T) {
+	kept := map[string][]Binding{}
+	changed := 0
+	r := New(Config{Changed: func(user string, bs []Binding) { changed++; kept[user] = bs }})
+	tcp := reg("t", 1, 600, c("tcp"))
+	tcp.Transport = "tcp"
+	for _, u := range []Update{reg("a", 1, 60, c("short")), reg("b", 1, 600, c("long")), tcp} {
+		if _, err := r.Register(t0, "200", u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Register(t0, "201", reg("c", 1, 600, c("x")))
+	r.Register(t0, "201", reg("c", 2, Unset)) // only asks
+	if changed != 4 || uris(kept["200"]) != "short long tcp" {
+		t.Errorf("told %d times, %v", changed, kept)
+	}
+	r.Register(t0, "201", reg("c", 3, 0, c("x")))
+	if len(kept["201"]) != 0 {
+		t.Errorf("%v after it was removed", kept["201"])
+	}
+	r.Register(t0, "201", reg("c", 4, 60, c("x")))
+	r.Drop("udp", src)
+	if len(kept["201"]) != 0 || changed != 8 {
+		t.Errorf("told %d times, %v", changed, kept)
+	}
+
+	r = New(Config{Changed: func(user string, bs []Binding) { kept[user] = bs }})
+	r.Register(t0, "200", reg("a", 1, 60, c("short")))
+	r.Register(t0, "200", reg("b", 1, 600, c("long")))
+	r.Register(t0, "200", tcp)
+	list := kept["200"]
+	again := New(Config{MaxContacts: 2})
+	if n := again.Restore(t0.Add(time.Second), "200", list); n != 2 || len(again.All(t0)) != 2 {
+		t.Errorf("%d back: %v", n, again.All(t0))
+	}
+	if n := again.Restore(t0.Add(time.Minute), "200", list); n != 1 || uris(again.Lookup(t0, "200")) != "long" {
+		t.Errorf("%d back, %v", n, again.All(t0))
+	}
+	if _, err := again.Register(t0, "200", reg("b", 1, 600, c("long"))); !errors.Is(err, ErrOutOfOrder) {
+		t.Errorf("an old request counts: %v", err)
+	}
+	for name, b := range map[string]Binding{
+		"another's":       {User: "201", URI: "x", CallID: "a", Expires: t0.Add(time.Minute), Source: src, Transport: "udp"},
+		"for ever":        {User: "200", URI: "x", CallID: "a", Expires: t0.Add(48 * time.Hour), Source: src, Transport: "udp"},
+		"from nowhere":    {User: "200", URI: "x", CallID: "a", Expires: t0.Add(time.Minute), Transport: "udp"},
+		"without contact": {User: "200", CallID: "a", Expires: t0.Add(time.Minute), Source: src, Transport: "udp"},
+	} {
+		if n := New(Config{}).Restore(t0, "200", []Binding{b}); n != 0 {
+			t.Errorf("%s is back", name)
+		}
+	}
+	full := New(Config{MaxBindings: 1})
+	if n := full.Restore(t0, "200", list); n != 1 {
+		t.Errorf("%d back where there is room for one", n)
+	}
+}
