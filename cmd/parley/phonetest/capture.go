@@ -21,7 +21,7 @@ type Capture struct {
 	done chan struct{}
 
 	mu      sync.Mutex
-	stopped bool
+	stopped time.Time // zero: not yet
 	packets []Packet
 	dropped int
 }
@@ -117,7 +117,7 @@ func (c *Capture) run() {
 		c.mu.Unlock()
 		n, oobn, _, from, err := unix.Recvmsg(c.fd, buf, oob, 0)
 		switch {
-		case errors.Is(err, unix.EAGAIN) && stopped: // all that was there when Stop was called has been read
+		case errors.Is(err, unix.EAGAIN) && !stopped.IsZero(): // all that was there when Stop was called has been read
 			return
 		case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR):
 			continue
@@ -134,6 +134,9 @@ func (c *Capture) run() {
 		}
 		if p.At, ok = stampOf(oob[:oobn]); !ok {
 			p.At = time.Now()
+		}
+		if !stopped.IsZero() && p.At.After(stopped) {
+			return
 		}
 		c.mu.Lock()
 		if len(c.packets) < maxPackets {
@@ -171,8 +174,10 @@ func parseUDP(b []byte) (Packet, bool) {
 // Stop ends the capture; what was on the wire before is in it.
 func (c *Capture) Stop() {
 	c.mu.Lock()
-	first := !c.stopped
-	c.stopped = true
+	first := c.stopped.IsZero()
+	if first {
+		c.stopped = time.Now()
+	}
 	c.mu.Unlock()
 	<-c.done
 	if first {
