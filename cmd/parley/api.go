@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
-	"errors"
+	"fmt"
 
 	"parley/conference"
 	"parley/conference/create"
@@ -17,7 +17,7 @@ import (
 type api struct{ house *house }
 
 // errEnded: the box is stopping.
-var errEnded = errors.New("the box is stopping")
+var errEnded = fmt.Errorf("%w: the box is stopping", web.ErrUnavailable)
 
 // on has f done by the house, unless the asker has gone before its turn.
 func (a api) on(ctx context.Context, f func()) error {
@@ -35,26 +35,21 @@ func (a api) on(ctx context.Context, f func()) error {
 	return nil
 }
 
-// Look implements web.House.
+// Look implements web.House. Only of one that was asked for by its name the state is made: a list needs none.
 func (a api) Look(ctx context.Context, who token.Claims, conf string) (list []web.View, err error) {
 	err = a.on(ctx, func() {
 		for _, r := range a.house.meetings {
 			if r.Number() != "" && (conf == "" || conf == r.Number() || conf == r.UID()) {
-				list = append(list, viewOf(r, who))
+				s := r.Snapshot()
+				list = append(list, web.View{Snapshot: s, Can: r.Can(r.actor(actorOf(who)), who.May(s.Number, s.UID))})
 			}
 		}
 	})
-	return list, err
-}
-
-func viewOf(r *meeting, who token.Claims) web.View {
-	s := r.Snapshot()
-	told := wire.SnapshotOf(s)
-	state, err := wire.Encode(&told)
-	if err != nil {
-		state = nil
+	for i := 0; i < len(list) && conf != "" && err == nil; i++ { // by the asker's goroutine: it takes a while
+		told := wire.SnapshotOf(list[i].Snapshot)
+		list[i].State, err = wire.Encode(&told)
 	}
-	return web.View{Snapshot: s, State: state, Can: r.Can(r.actor(actorOf(who)), who.May(s.Number, s.UID))}
+	return list, err
 }
 
 // actorOf is who holds a token, short of his line in a roster.
@@ -65,62 +60,88 @@ func actorOf(who token.Claims) conference.Actor {
 // Do implements web.House.
 func (a api) Do(ctx context.Context, _ token.Claims, uid string, c conference.Command) (out web.Outcome, err error) {
 	done := make(chan bool, 1)
-	if e := a.on(ctx, func() {
+	e := a.on(ctx, func() {
 		r := a.house.known(uid)
 		if r == nil {
 			err = web.ErrNoConference
 			return
 		}
-		c.By = r.actor(c.By)
-		if err = a.house.do(r, c); err == nil {
-			out.Seq = r.Seq()
-			a.house.kept(r, func(durable bool) { done <- durable })
-		}
-	}); e != nil {
+		out.Seq, err = a.house.order(r, c, func(durable bool) { done <- durable })
+	})
+	if e != nil {
 		err = e
 	}
 	if err == nil {
-		out.Durable, err = a.wait(ctx, done)
-	}
-	if err == nil && c.Do == conference.Record {
-		err = a.recorded(ctx, uid)
+		out.Durable = a.durable(ctx, done)
 	}
 	return out, err
 }
 
-// wait is for the journal's word on what has been done.
-func (a api) wait(ctx context.Context, done <-chan bool) (bool, error) {
+// durable waits for the journal's word on what has been done. Without one in time it is done all the same, and no more can
+// be promised.
+func (a api) durable(ctx context.Context, done <-chan bool) bool {
 	select {
 	case durable := <-done:
-		return durable, nil
+		return durable
 	case <-ctx.Done():
-		return false, context.Cause(ctx)
 	case <-a.house.done:
-		return false, errEnded
+	}
+	return false
+}
+
+// Create implements web.House.
+func (a api) Create(ctx context.Context, who token.Claims, req create.Request) (made web.Created, err error) {
+	type outcome struct {
+		made web.Created
+		err  error
+	}
+	done := make(chan outcome, 1)
+	if err := a.on(ctx, func() {
+		a.house.make(req, who, func(made web.Created, err error) { done <- outcome{made, err} })
+	}); err != nil {
+		return made, err
+	}
+	select {
+	case out := <-done:
+		return out.made, out.err
+	case <-ctx.Done():
+		return made, context.Cause(ctx)
+	case <-a.house.done:
+		return made, errEnded
 	}
 }
 
-// Create implements web.House. What was made is undone if it cannot be kept: a conference that is promised must outlive a power
-// cut.
-func (a api) Create(ctx context.Context, who token.Claims, req create.Request) (made web.Created, err error) {
-	done := make(chan bool, 1)
-	var r *meeting
-	if e := a.on(ctx, func() {
-		if r, err = a.house.create(req, actorOf(who), who.Rights()); err == nil {
-			made = web.Created{ConfName: r.Number(), UID: r.UID()}
-			a.house.kept(r, func(durable bool) { done <- durable })
-		}
-	}); e != nil {
-		err = e
+// order carries out what somebody with a token asks of a conference, and gives the number of the last event that it led to. kept
+// is told whether it outlives a power cut, on another goroutine.
+func (h *house) order(r *meeting, c conference.Command, kept func(durable bool)) (seq uint64, err error) {
+	c.By = r.actor(c.By)
+	if err := h.do(r, c); err != nil {
+		return 0, err
 	}
+	h.kept(r, kept)
+	return r.Seq(), nil
+}
+
+// make makes the conference that somebody with a token asks for, and tells what came of it, on any goroutine. A conference that is
+// promised must outlive a power cut: what cannot be kept is undone.
+func (h *house) make(req create.Request, who token.Claims, told func(web.Created, error)) {
+	before := len(h.meetings)
+	r, err := h.create(req, actorOf(who), who.Rights())
 	if err != nil {
-		return made, err
+		told(web.Created{}, err)
+		return
 	}
-	if durable, err := a.wait(ctx, done); err != nil || durable {
-		return made, err
-	}
-	a.house.post(func() { a.house.end(r, "could not be kept") })
-	return web.Created{}, web.ErrNotDurable
+	made, fresh := web.Created{ConfName: r.Number(), UID: r.UID()}, len(h.meetings) > before
+	h.kept(r, func(durable bool) {
+		if durable {
+			told(made, nil)
+			return
+		}
+		if fresh {
+			go h.post(func() { h.end(r, "could not be kept") })
+		}
+		told(web.Created{}, web.ErrNotDurable)
+	})
 }
 
 // known is the conference with that uid; nil: there is none.
@@ -133,20 +154,26 @@ func (h *house) known(uid string) *meeting {
 	return nil
 }
 
-// makeAPI makes what the HTTP server asks the house by. Tokens are signed with a key of the box's own, made at its first start, until
-// others issue them.
-func (b *box) makeAPI() (*web.API, error) {
+// makeTokens makes what tells who somebody is. Tokens are signed with a key of the box's own, made at its first start, until others
+// issue them.
+func (b *box) makeTokens() {
 	key, err := wire.LoadOrCreateKey(b.data.path("token.key"))
 	if err != nil {
-		b.log.Warn("there is no API: the key that signs tokens cannot be read or made", "error", err)
-		return nil, nil
+		b.log.Warn("nobody can be let in by a token: the key that signs them cannot be read or made", "error", err)
+		return
 	}
 	b.tokens = newSenderKeys(token.Config{
 		Keys:     []token.Key{{Public: key.Public().(ed25519.PublicKey), Issuer: token.LocalIssuer}},
 		Audience: []string{b.cfg.EID, b.cfg.Box},
 		ClockSet: clockSet,
 	})
+}
+
+// makeAPI makes what the HTTP server asks the house by; nil without tokens.
+func (b *box) makeAPI() *web.API {
+	if b.tokens == nil {
+		return nil
+	}
 	kept := recordings{b.house.tapes.library}
-	b.shares.messages.keys = b.tokens
-	return b.shares.serve(&web.API{Tokens: b.tokens, House: api{b.house}, Zone: b.cfg.Meetings.Zone(), Recordings: kept, Index: kept.index}), nil
+	return b.shares.serve(&web.API{Tokens: b.tokens, House: api{b.house}, Zone: b.cfg.Meetings.Zone(), Recordings: kept, Index: kept.index})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -120,6 +121,7 @@ func (b *box) make() error {
 	if err := b.makeSIP(); err != nil {
 		return err
 	}
+	b.makeTokens()
 	if err := b.makeMQTT(); err != nil {
 		return err
 	}
@@ -171,6 +173,11 @@ func (b *box) makeMQTT() (err error) {
 	}
 	b.topics = &topics{house: b.house, out: b.client, box: names, eid: b.cfg.EID, lease: map[string]time.Time{}, rosters: map[string]uint64{}, began: b.began}
 	b.house.doors = append(b.house.doors, b.topics)
+	told := &notices{house: b.house, out: b.client, eid: b.cfg.EID}
+	b.house.doors, b.house.summon = append(b.house.doors, told), told.summon
+	if err := errors.Join(b.makeAskers(), b.makeTerminal()); err != nil {
+		return err
+	}
 	b.house.alert = b.topics.alert
 	b.house.gone = b.topics.gone
 	b.house.due = b.topics.due

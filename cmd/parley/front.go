@@ -203,7 +203,7 @@ func (f *front) fill(s *view.Snapshot) {
 func callText(p *place, s placeState) string {
 	switch {
 	case len(s.Rings) > 0:
-		return "ringing: " + s.Rings[0].call.From()
+		return "ringing: " + s.Rings[0].name()
 	case s.Calling:
 		return "calling " + p.out.call.Number()
 	case s.Meeting == nil && s.Result != "":

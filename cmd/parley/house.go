@@ -13,6 +13,7 @@ import (
 	"parley/conference"
 	"parley/conference/create"
 	"parley/mixer"
+	"parley/mqtt/wire"
 	"parley/sip"
 	"parley/sip/rtp"
 )
@@ -36,6 +37,7 @@ type house struct {
 	meetings []*meeting
 	moved    bool // something has happened since who hears whom was told to the mixer
 	legs     map[*sip.Call]*leg
+	terminal *terminal // nil: the place is no terminal of others' conferences
 	ports    mixer.PortID
 	place    *place
 	faults   map[string]fault
@@ -84,10 +86,11 @@ type leg struct {
 	member  string // whose it is, in the meeting's roster
 	call    *sip.Call
 	meeting *meeting
-	port    mixer.PortID // 0 while it is not in the mixer
-	caller  *leg         // of a call that was placed for somebody else: who waits for its answer
-	until   time.Time    // of a call that waits for the place: when it is refused
-	early   bool         // sends sound and is not answered yet
+	port    mixer.PortID     // 0 while it is not in the mixer
+	caller  *leg             // of a call that was placed for somebody else: who waits for its answer
+	until   time.Time        // of a call that waits for the place: when it is refused
+	early   bool             // sends sound and is not answered yet
+	far     *wire.UserNotice // of a call for the place: the conference of another box from which it comes; nil: none that is known
 
 	wanted  bool            // the conference calls the member
 	kept    bool            // the journal has it

@@ -13,6 +13,8 @@ func (h *house) follow(r *meeting, e conference.Event) {
 	switch e.What {
 	case conference.Call:
 		h.callMember(r, e.Member)
+	case conference.Transferred:
+		h.transfer(r, e)
 	case conference.Kicked:
 		h.dismiss(r, e.Member.ID, e.Why)
 	case conference.Ended:
@@ -45,6 +47,13 @@ func (h *house) callMember(r *meeting, m conference.Member) {
 	h.legs[c] = l
 	h.seat(r, l, m.ID)
 	h.do(r, conference.Command{Do: conference.Move, ID: m.ID, State: conference.DialingOut})
+}
+
+// transfer calls the terminal that a member wants to change to. If nothing comes of it, he stays where he is.
+func (h *house) transfer(r *meeting, e conference.Event) {
+	if _, err := h.roam(r, e.Member.ID, e.Text); err != nil {
+		h.log.Info("a member cannot go to another terminal", "member", e.Member.ID, "to", e.Text, "error", err)
+	}
 }
 
 // joinHeader carries a join notice's token in the call that it announces.

@@ -323,6 +323,7 @@ func (p *place) withdraw(why string, pick func(invite) bool) {
 func (p *place) called(l *leg) {
 	l.call.Ring()
 	l.until = p.house.now().Add(p.house.cfg.Place.NoAnswer)
+	p.house.terminal.match(l)
 	p.waiting = append(p.waiting, l)
 	if answer := p.house.cfg.Place.AutoAnswer; answer != config.AnswerOff && p.leg.meeting == nil {
 		if answer == config.AnswerMuted {

@@ -152,6 +152,9 @@ func callOf(c *sip.Call, l *leg, p *place) wire.Call {
 		call.State, call.Since = string(m.State), m.Since.UTC()
 	}
 	call.Conf = l.meeting.Number()
+	if call.Conf == "" && l.far != nil {
+		call.Conf = l.far.Conf
+	}
 	call.Place = l.meeting == p.leg.meeting && l.meeting.kind == conference.Pair
 	return call
 }
