@@ -59,6 +59,8 @@ type Recording struct {
 	Ended   time.Time `json:"ended,omitzero"`
 	Seconds float64   `json:"length_s"`
 	Bytes   int64     `json:"bytes"`
+	Speaker string    `json:"speaker,omitempty"` // of a track of one speaker: whose
+	Of      string    `json:"of,omitempty"`      // of a track: the id of the whole
 	Running bool      `json:"running,omitempty"`
 	Broken  bool      `json:"broken,omitempty"`
 	Head    string    `json:"head,omitempty"` // proves it: SHA-256 of the last link of its chain

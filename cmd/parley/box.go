@@ -149,7 +149,7 @@ func (b *box) makeMedia() (err error) {
 	b.mixer = mixer.New(mixer.Config{Drain: b.poller, Codecs: codecs(b.cfg), Priority: tickPriority, Log: b.log})
 	b.speaker = &speaker{FrameSink: b.card}
 	// The card is heard as it is: a gate that judges the room's noise comes with the echo canceller.
-	if err := b.mixer.Add(mixer.Port{ID: placePort, Source: b.card, Frames: b.speaker, Ungated: true}); err != nil {
+	if err := b.mixer.Add(mixer.Port{ID: placePort, Source: b.house.tapes.source(b.house.place.leg, b.card), Frames: b.speaker, Ungated: true}); err != nil {
 		return err
 	}
 	return b.mixer.Add(mixer.Port{ID: tonePort, Source: b.house.place.tones, Ungated: true})

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"parley/audio/record"
 	"parley/audio/tone"
 	"parley/cmd/parley/config"
 	"parley/conference"
@@ -97,6 +98,8 @@ type leg struct {
 	back    bool            // it is being taken up after a restart
 	roams   bool            // the member is coming over from another terminal
 	gone    time.Time       // when it is let go, its member having gone to another terminal; zero: not
+	tee     *record.Tee     // in its sound, for a track; nil: none is wanted
+	teed    mixer.Source    // what the tee is in
 	settled func(sip.Event) // is told once how a call that was placed came out; may be nil
 
 	attendant attendant // hears its keys, and speaks to it alone
@@ -298,7 +301,7 @@ func (h *house) plug(l *leg) {
 		h.ports++
 		l.port = h.ports
 	}
-	h.mixer.Add(mixer.Port{ID: l.port, Source: media, Packets: media})
+	h.mixer.Add(mixer.Port{ID: l.port, Source: h.tapes.source(l, media), Packets: media})
 	h.moved = true
 }
 

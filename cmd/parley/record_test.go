@@ -47,9 +47,9 @@ func (b *taping) do(status int, what string, more ...any) boxtest.Answer {
 
 // line is one recording in the list of all.
 type line struct {
-	ID, Conf, UID, Head string
-	Seconds             float64 `json:"length_s"`
-	Running, Broken     bool
+	ID, Conf, UID, Head, Of, Speaker string
+	Seconds                          float64 `json:"length_s"`
+	Running, Broken                  bool
 }
 
 // list is all recordings, the oldest first.
@@ -172,7 +172,12 @@ func TestRecording(t *testing.T) {
 	state := watch.Wait("/conf/1000/state", "three who speak", 20*time.Second, func(p map[string]any) bool {
 		return connected(p) == 3 && len(speaking(p)) == 3
 	})
-	ben, _ := memberIn(state, "ben")["id"].(string)
+	ben := ""
+	for _, m := range state["members"].([]any) {
+		if m := m.(map[string]any); m["number"] == "ben" {
+			ben = m["id"].(string)
+		}
+	}
 
 	b.do(409, "note", "text", "too early")
 	b.do(200, "record")
@@ -355,19 +360,42 @@ func TestRecordingWithTheDiskFull(t *testing.T) {
 	pressMute(t, box, "on") // life goes on
 }
 
-// With the setting, a conference is recorded from its start on, and the recording ends with it.
-func TestRecordingByItself(t *testing.T) {
-	a := assemble(t, phonetest.PCMU, boxtest.Settings{"recording": boxtest.Settings{"auto": true}}, map[string]float64{host: 500, "2002": 700})
-	a.create(nil, "2002")
-	a.begin("2002")
-	a.told("record_started", "")
-	b := newTaping(t, a.Box)
+// C-21: with the setting, everybody in the hall has a track of his own beside the whole, silent while he is not heard, and it goes with
+// the whole.
+func TestRecordingTracks(t *testing.T) {
+	box := boxtest.Start(t, boxtest.Config{Microphone: tone(400), Settings: boxtest.Settings{
+		"place": boxtest.Settings{"join_at_start": true}, "recording": boxtest.Settings{"tracks": true},
+	}})
+	b, watch := newTaping(t, box), box.Watch()
+	call := box.Call("1000", "-codec", "pcmu", "-tone", "1700", "-level", "-23", "-for", "60s")
+	call.WaitLine("answered", 10*time.Second)
+	watch.Wait("/conf/1000/state", "two who speak", 20*time.Second, func(p map[string]any) bool { return len(speaking(p)) == 2 })
+	b.do(200, "record")
 	b.tape(2 * time.Second)
-	a.do("end")
-	r := b.whole(1, 1)[0]
-	if r.Conf != a.conf || r.UID != a.uid {
-		t.Errorf("%+v is not of %s, %s", r, a.conf, a.uid)
+	b.do(200, "mute", "member", "place")
+	b.tape(2 * time.Second)
+	b.do(200, "stop_record")
+	list := b.whole(3, 3)
+	whole := list[slices.IndexFunc(list, func(l line) bool { return l.Of == "" })]
+	sounds(t, b.play(whole.ID), "the whole", 0, 2*time.Second, []float64{400, 1700}, nil)
+	for _, l := range list {
+		if l.Of == "" {
+			continue
+		}
+		if l.Of != whole.ID {
+			t.Errorf("a track of %q belongs to %q", l.Speaker, l.Of)
+		}
+		if s := b.play(l.ID); l.Speaker == box.Place {
+			sounds(t, s, "the place's", 0, 2*time.Second, []float64{400}, []float64{1700})
+			muted := at(t, b.index(l.ID), "the mute", func(l record.Line) bool { return l.Kind == record.KindPause && l.Position > 1000 })
+			sounds(t, s, "the place's, muted", muted, s.Duration(), nil, []float64{400, 1700})
+		} else {
+			sounds(t, s, "the caller's", 0, s.Duration(), []float64{1700}, []float64{400})
+		}
 	}
-	s := b.play(r.ID)
-	sounds(t, s, "the conference", s.Duration()-1500*time.Millisecond, s.Duration(), []float64{500, 700}, nil)
+	b.Must(204, "DELETE", "/api/v1/recordings/"+whole.ID, b.admin, nil)
+	if list := b.list(); len(list) != 0 {
+		t.Errorf("left over: %+v", list)
+	}
+	call.Stop()
 }

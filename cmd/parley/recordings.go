@@ -27,7 +27,7 @@ func (r recordings) List() ([]web.Recording, error) {
 func recordingOf(i record.Info) web.Recording {
 	return web.Recording{
 		ID: i.ID, Number: i.Number, UID: i.UID, Theme: i.Theme, Started: i.Started, Ended: i.Ended, Seconds: i.Length.Seconds(),
-		Bytes: i.Bytes, Running: i.Running, Broken: i.Broken, Head: i.Head,
+		Bytes: i.Bytes, Speaker: i.Speaker, Of: i.Of, Running: i.Running, Broken: i.Broken, Head: i.Head,
 	}
 }
 

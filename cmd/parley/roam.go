@@ -73,7 +73,7 @@ func (h *house) arrived(l *leg) {
 		return
 	}
 	first := make(chan struct{})
-	h.mixer.Add(mixer.Port{ID: l.port, Source: &fade{source: media, first: first}, Packets: media})
+	h.mixer.Add(mixer.Port{ID: l.port, Source: h.tapes.source(l, &fade{source: media, first: first}), Packets: media})
 	go func() {
 		late := time.NewTimer(firstSound)
 		defer late.Stop()

@@ -47,6 +47,7 @@ type reel struct {
 	speaking map[string]string // names of those who are being recorded speaking, by number
 	later    []func(*record.Tape) error
 	waiting  []func(error) // are told whether it runs
+	tracks   map[*leg]*track
 }
 
 // What a library is looked after for.
@@ -182,7 +183,7 @@ func (t *tapes) restored(r *meeting) {
 // begin makes a tape on a goroutine of its own, which then runs it. again: the conference's last recording goes on in it.
 func (t *tapes) begin(r *meeting, again bool) {
 	ctx, stop := context.WithCancel(t.over)
-	l := &reel{meeting: r, stop: stop, speaking: map[string]string{}}
+	l := &reel{meeting: r, stop: stop, speaking: map[string]string{}, tracks: map[*leg]*track{}}
 	t.reels[r] = l
 	c := record.Config{
 		Folder: t.library.Folder(), ID: record.NewID(t.house.now(), r.Number()), Codec: t.codec, Reserve: t.reserve, Now: t.house.now,
@@ -286,6 +287,9 @@ func (t *tapes) stop(r *meeting) {
 // take has a conference be recorded by this reel no more.
 func (t *tapes) take(l *reel) {
 	delete(t.reels, l.meeting)
+	for o := range l.tracks {
+		l.cut(o)
+	}
 	l.stop()
 	if l.port != 0 {
 		t.house.mixer.Remove(l.port)
@@ -398,6 +402,7 @@ func (l *reel) hear(t *tapes, matrix mixer.Hearing) {
 		}
 	}
 	matrix[l.port] = list
+	l.follow(t)
 	for number, name := range l.speaking {
 		if _, still := now[number]; !still {
 			t.said(l.tape, l.tape.Speaking(number, name, false, t.house.now()))

@@ -240,6 +240,7 @@ type Recording struct {
 	Bitrate int  // bit/s
 	Quota   int  // of all together, 10⁶ bytes
 	Keep    int  // days
+	Tracks  bool // one of each speaker beside the whole
 	Reserve int  // free space below which nothing is recorded, 10⁶ bytes
 }
 

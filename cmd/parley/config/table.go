@@ -239,6 +239,7 @@ func meetingSettings(m *Meetings) section {
 func recordingSettings(r *Recording) section {
 	return section{
 		{"auto", toggle(&r.Auto, false), "Record every conference that is made by API from its start.", ""},
+		{"tracks", toggle(&r.Tracks, false), "Beside the whole, record everybody in the hall on a track of his own. Each costs as much as another recording.", ""},
 		{"bitrate", integer(&r.Bitrate, 24000, 8000, 128000, "bit/s"), "Bits per second of the recording (Opus).", ""},
 		{"quota_mb", integer(&r.Quota, 2000, 10, 1000000, "MB"), "All recordings together; the oldest finished one goes first.", ""},
 		{"keep_days", integer(&r.Keep, 90, 1, 3650, "days"), "A recording is deleted after so many days.", ""},
