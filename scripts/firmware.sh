@@ -136,7 +136,8 @@ tags=netgo,osusergo,nolibopusfile,nethttpomithttp2
 # Functions are not inlined but in what carries sound and in what that stands on: it saves 1 MB, and nothing else here is in a hurry.
 lean_go="-gcflags=all=-l"
 for hot in runtime runtime/... internal/... sync/... math/... time crypto/aes crypto/cipher crypto/hmac crypto/sha1 \
-	crypto/internal/fips140/... golang.org/x/sys/unix github.com/pion/rtp github.com/pion/srtp/... \
+	crypto/internal/fips140/aes/... crypto/internal/fips140/hmac crypto/internal/fips140/subtle crypto/internal/fips140/alias \
+	crypto/internal/fips140/edwards25519/... crypto/internal/fips140/sha256 crypto/internal/fips140/sha512 golang.org/x/sys/unix github.com/pion/rtp github.com/pion/srtp/... \
 	parley/mixer parley/audio parley/audio/... parley/sip/rtp parley/sip/jitter; do
 	lean_go="$lean_go -gcflags=$hot="
 done
