@@ -125,6 +125,8 @@ func New(t testing.TB, cfg Config) *Box {
 		"rtp":    Settings{"first": b.FirstRTP, "last": b.LastRTP, "rest": "200ms"},
 		"mqtt":   Settings{"listen": b.MQTT},
 		"http":   Settings{"listen": b.HTTP},
+		// A tone whenever somebody comes or goes would be in the way of whoever judges sound.
+		"meetings": Settings{"greet": false},
 	}
 	merge(settings, cfg.Settings)
 	text, err := yaml.Marshal(settings)
@@ -239,6 +241,8 @@ func (b *Box) CtlArgs(args ...string) []string {
 	switch args[0] {
 	case "cmd", "watch":
 		all = append(all, "-broker", "mqtt://"+b.MQTT, "-box", b.Name)
+	case "conf":
+		all = append(all, "-http", "http://"+b.HTTP)
 	}
 	return append(all, args[1:]...)
 }
