@@ -31,7 +31,7 @@ type messages struct {
 	room     func() (uint64, error) // free bytes of the disk
 	key      ed25519.PrivateKey     // of the box; nil: it signs nothing
 	rate     bucket                 // belongs to the client's goroutine
-	told     map[string]bool        // conferences of which a malformed message was logged; the client's goroutine's
+	told     map[string]bool        // what was logged, and need not be again; the client's goroutine's
 
 	full                         atomic.Bool // the disk refused the last message
 	kept, doubles, refused, malf atomic.Uint64
@@ -43,7 +43,7 @@ const (
 	messagesAtOnce    = 500
 )
 
-// maxTold bounds the conferences of which is remembered that a message was malformed.
+// maxTold bounds what is remembered as logged.
 const maxTold = 256
 
 // receive is called by the client for every message to anybody; those to people are none of the box's business.
@@ -61,15 +61,15 @@ func (m *messages) receive(in mqtt.Message) {
 		m.unreadable(uid, err)
 		return
 	}
-	if msg.From == m.box {
-		m.own(in.Topic, uid, &msg)
-		return
-	}
 	if len(msg.Media) == 0 {
 		return // there is nothing to keep
 	}
 	if !m.rate.take(m.house.now()) {
 		m.answer(uid, &msg, 0, store.ErrBusy)
+		return
+	}
+	if msg.From == m.box {
+		m.own(in.Topic, uid, &msg)
 		return
 	}
 	e := store.Entry{
@@ -91,11 +91,21 @@ func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") =
 // unreadable counts a message that makes no sense. Who sent it is not known, so that it is logged once for each conference.
 func (m *messages) unreadable(uid string, err error) {
 	m.malf.Add(1)
-	if m.told[uid] || len(m.told) >= maxTold {
-		return
+	if m.first(uid) {
+		m.slog.Warn("a message cannot be read; further ones to this conference are only counted", "conference", uid, "error", err)
 	}
-	m.told[uid] = true
-	m.slog.Warn("a message cannot be read; further ones to this conference are only counted", "conference", uid, "error", err)
+}
+
+// first tells whether nothing was logged yet of what this is about.
+func (m *messages) first(what string) bool {
+	if m.told[what] {
+		return false
+	}
+	if len(m.told) >= maxTold {
+		clear(m.told)
+	}
+	m.told[what] = true
+	return true
 }
 
 // own looks at a message in the box's name. What it has sent itself it has kept; others may not speak for it.
@@ -104,7 +114,9 @@ func (m *messages) own(topic, uid string, msg *wire.Message) {
 		return
 	}
 	m.refused.Add(1)
-	m.slog.Warn("somebody writes in the name of the box", "conference", uid)
+	if m.first("own " + uid) {
+		m.slog.Warn("somebody writes in the name of the box; further messages to this conference are only counted", "conference", uid)
+	}
 }
 
 // What a message can be refused for, beside what the log says.
@@ -165,6 +177,7 @@ var errNoLog = errors.New("messages are not kept")
 // trouble raises the alert when the disk does not take a message. Conferences go on, and so do their messages.
 func (m *messages) trouble(err error) {
 	if !errors.Is(err, store.ErrClosed) && !m.full.Swap(true) {
+		m.slog.Warn("messages are not kept", "error", err)
 		m.house.post(func() { m.house.fault(messagesFault, true, "messages are not kept: "+err.Error()) })
 	}
 }
@@ -199,7 +212,7 @@ func (m *messages) answer(uid string, msg *wire.Message, seq uint64, err error) 
 	n := wire.Settled(wire.NoticeMessage, m.house.now(), msg.ID, nil, true, &wire.Result{UID: uid, Seq: seq})
 	if err != nil {
 		n = wire.Settled(wire.NoticeMessage, m.house.now(), msg.ID, err, true, &wire.Result{UID: uid})
-		n.Reason = messageReason(err)
+		n.Reason, n.Detail = messageReason(err), "" // what the disk said is for the log
 	}
 	if payload, err := wire.Encode(&n); err == nil {
 		m.out.Publish(to.Notice(), payload, 1, false)

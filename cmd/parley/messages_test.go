@@ -393,3 +393,42 @@ func TestMessagesOnAFullDisk(t *testing.T) {
 		t.Errorf("logged: %v", ids)
 	}
 }
+
+// C-30: a conference that goes on in messages alone hears nobody, takes messages, and comes back by voice.
+func TestMessagesAlone(t *testing.T) {
+	t.Parallel()
+	box := startTalking(t, nil)
+	c := &chat{Box: box, t: t, conf: "1000", token: box.Token("-role", "admin", "-number", "2001", "-ttl", "1h")}
+	c.broker = func(string) *phonetest.Foreign { return phonetest.NewForeign(t, c.MQTT) }
+	c.uid, _ = c.Must(200, "GET", "/api/v1/conferences/1000", c.token, nil).JSON["uid"].(string)
+	c.notices = c.broker("2001").Subscribe("/e/" + c.EID + "/u/2001/notice")
+	phone := phonetest.StartBaresip(t, phonetest.BaresipConfig{Codecs: []string{phonetest.G722}, Says: tone(1100)})
+	phone.Dial(box.URI("1000"))
+	phone.Expect("CALL_ESTABLISHED", 10*time.Second)
+	sides := map[string]struct {
+		heard func() phonetest.Sound
+		hz    float64
+	}{"the phone": {func() phonetest.Sound { return phone.Heard(0) }, 400}, "the room": {box.Speaker, 1100}}
+	byVoice := func(yes bool) {
+		t.Helper()
+		for name, side := range sides {
+			from := side.heard().Duration()
+			phonetest.Eventually(t, 20*time.Second, fmt.Sprintf("%s hears the other: %v", name, yes), func() bool {
+				sound := side.heard()
+				last := sound.Duration() - time.Second // once what was under way is over, all of it
+				if last < from {
+					return false
+				}
+				now := sound.Between(last, last+time.Second).Tone(side.hz)
+				return yes && slices.Min(now) > toneLevel-10 || !yes && slices.Max(now) < toneLevel-60
+			})
+		}
+	}
+	byVoice(true)
+	c.command("to_messages")
+	byVoice(false)
+	c.write("\xf1" + `{"co":"in writing, then","id":"a-1","from":"2001"}`)
+	c.done("a-1", 1)
+	c.command("to_voice")
+	byVoice(true)
+}
