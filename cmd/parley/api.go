@@ -59,34 +59,29 @@ func actorOf(who token.Claims) conference.Actor {
 
 // Do implements web.House.
 func (a api) Do(ctx context.Context, _ token.Claims, uid string, c conference.Command) (out web.Outcome, err error) {
-	done := make(chan bool, 1)
-	e := a.on(ctx, func() {
-		r := a.house.known(uid)
-		if r == nil {
-			err = web.ErrNoConference
-			return
+	type outcome struct {
+		web.Outcome
+		err error
+	}
+	done := make(chan outcome, 1)
+	if err := a.on(ctx, func() {
+		if r := a.house.known(uid); r != nil {
+			a.house.order(r, c, func(seq uint64, durable bool, err error) {
+				done <- outcome{web.Outcome{Seq: seq, Durable: durable}, err}
+			})
+		} else {
+			done <- outcome{err: web.ErrNoConference}
 		}
-		out.Seq, err = a.house.order(r, c, func(durable bool) { done <- durable })
-	})
-	if e != nil {
-		err = e
+	}); err != nil {
+		return out, err
 	}
-	if err == nil {
-		out.Durable = a.durable(ctx, done)
-	}
-	return out, err
-}
-
-// durable waits for the journal's word on what has been done. Without one in time it is done all the same, and no more can
-// be promised.
-func (a api) durable(ctx context.Context, done <-chan bool) bool {
 	select {
-	case durable := <-done:
-		return durable
-	case <-ctx.Done():
+	case o := <-done:
+		return o.Outcome, o.err
+	case <-ctx.Done(): // it is done all the same, and no more can be promised
 	case <-a.house.done:
 	}
-	return false
+	return out, nil
 }
 
 // Create implements web.House.
@@ -111,15 +106,27 @@ func (a api) Create(ctx context.Context, who token.Claims, req create.Request) (
 	}
 }
 
-// order carries out what somebody with a token asks of a conference, and gives the number of the last event that it led to. kept
-// is told whether it outlives a power cut, on another goroutine.
-func (h *house) order(r *meeting, c conference.Command, kept func(durable bool)) (seq uint64, err error) {
+// order carries out what somebody with a token asks of a conference, and tells what came of it, on any goroutine: the number of the last
+// event that it led to, and whether it outlives a power cut. A recording has begun by then, or the error is why not.
+func (h *house) order(r *meeting, c conference.Command, told func(seq uint64, durable bool, err error)) {
 	c.By = r.actor(c.By)
 	if err := h.do(r, c); err != nil {
-		return 0, err
+		told(0, false, err)
+		return
 	}
-	h.kept(r, kept)
-	return r.Seq(), nil
+	seq := r.Seq()
+	kept := func(err error) {
+		if err != nil {
+			told(seq, false, err)
+			return
+		}
+		h.kept(r, func(durable bool) { told(seq, durable, nil) })
+	}
+	if c.Do == conference.Record {
+		h.tapes.begun(r, kept)
+	} else {
+		kept(nil)
+	}
 }
 
 // make makes the conference that somebody with a token asks for, and tells what came of it, on any goroutine. A conference that is

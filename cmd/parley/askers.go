@@ -157,10 +157,13 @@ func (w wish) command() {
 			return
 		}
 		c.By, c.May = actorOf(w.who), w.who.Rights()
-		result := &wire.Result{}
-		if result.Seq, err = w.house.order(r, c, func(durable bool) { w.done(durable, result) }); err != nil {
-			w.failed(err)
-		}
+		w.house.order(r, c, func(seq uint64, durable bool, err error) {
+			if err != nil {
+				w.failed(err)
+				return
+			}
+			w.done(durable, &wire.Result{Seq: seq})
+		})
 	}
 }
 

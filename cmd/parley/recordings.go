@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -66,32 +65,6 @@ func asked(err error) error {
 		return web.ErrNotFound
 	case errors.Is(err, record.ErrRunning):
 		return fmt.Errorf("%w: %w", web.ErrConflict, err)
-	}
-	return err
-}
-
-// recorded waits until it is known whether a conference is being recorded, and says why not.
-func (a api) recorded(ctx context.Context, uid string) error {
-	known := make(chan error, 1)
-	err := a.on(ctx, func() {
-		if r := a.house.known(uid); r != nil {
-			a.house.tapes.begun(r, func(err error) { known <- err })
-		} else {
-			known <- errStopped
-		}
-	})
-	if err != nil {
-		return err
-	}
-	select {
-	case err = <-known:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-a.house.done:
-		return errEnded
-	}
-	if err != nil {
-		err = fmt.Errorf("%w: %w", web.ErrUnavailable, err)
 	}
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	"parley/audio/tone"
 	"parley/conference"
 	"parley/mixer"
+	"parley/web"
 )
 
 // tapes records conferences (C-21): a tape per conference that is recorded hears what is heard of those in its hall.
@@ -361,7 +362,13 @@ func (t *tapes) stalled(l *reel, err error) {
 }
 
 // begun tells, once it is known, whether the conference is being recorded, or why not.
-func (t *tapes) begun(r *meeting, told func(error)) {
+func (t *tapes) begun(r *meeting, answer func(error)) {
+	told := func(err error) {
+		if err != nil {
+			err = fmt.Errorf("%w: %w", web.ErrUnavailable, err)
+		}
+		answer(err)
+	}
 	switch l := t.reels[r]; {
 	case l == nil && !r.Snapshot().Recording.On:
 		told(cmp.Or(t.broken, errStopped))
