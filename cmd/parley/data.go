@@ -15,6 +15,8 @@ import (
 //
 //	lock      held by the running box; holds its PID
 //	session   how often the box was started
+//	messages/ what was written to conferences
+//	files/    what was shared in them
 //	outbox/   events that wait for the broker
 //	stopped   written on a clean stop with the gate's state, removed at the start: when it is missing, the last run
 //	          ended in a crash
