@@ -119,10 +119,9 @@ func (p *past) fresh(now time.Time) bool {
 // restore brings the conferences back that the last run has left. It is part of making the house.
 func (h *house) restore(p *past) {
 	h.before, h.asleep = p, true
-	if !p.life.Clean {
-		h.counter = max(h.counter, p.life.Counter+legLeap)
-	} else {
-		h.counter = max(h.counter, p.life.Counter)
+	h.counter = max(h.counter, p.life.Counter)
+	if !p.life.Clean && !p.life.At.IsZero() {
+		h.counter += legLeap
 	}
 	for _, k := range p.meetings {
 		if err := h.bringBack(k); err != nil {
