@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -164,6 +165,11 @@ func (g *guarded) promises() {
 	})
 	g.box.Press("+")
 	phonetest.Eventually(t, 30*time.Second, "the watcher sees a key", func() bool { return len(told(watcher, root+"/keys")) > 0 })
+	// What anybody writes to a conference the box reads along, and says so to the writer alone.
+	notices := g.watch("box-other", "/e/local/u/box-other/notice")
+	group := "/e/local/im/u/c" + fmt.Sprint(payloadOf(t, told(watcher, "/e/local/conf/1000/state")[0])["uid"])
+	g.publish("box-other", group, "\xf1"+`{"co":"hello","id":"m-1","from":"box-other"}`)
+	phonetest.Eventually(t, 30*time.Second, "the writer is told", func() bool { return len(grep(notices, `"status":"done"`)) > 0 })
 }
 
 // limits holds that nobody does more than the rules say.
@@ -176,6 +182,7 @@ func (g *guarded) limits() {
 	g.publish("box-other", root+"/state", `{"state":"lost","sess":999}`, "-r")
 	g.publish("box-other", "/e/local/conf/1000/state", "{}", "-r")
 	g.publish("watcher", root+"/cmd/unmute", `{"from":"watcher"}`)
+	g.publish("box-other", "/e/local/im/u/cbox-0a1b2c-1-1", "\xf1"+`{"co":"hello"}`)
 	g.publish("operator", root+"/mute", `{"gate":"open","reasons":[]}`, "-r")
 	// What came before this on the operator's connection to the box has been judged when the answer is there.
 	if out, code := g.command("operator", "unmute"); code != 0 || out != "done" {
@@ -189,7 +196,7 @@ func (g *guarded) limits() {
 		"the watcher reads commands":          grep(spy, root+"/cmd/"),
 		"the watcher reads answers":           grep(spy, root+"/res/"),
 		"another box reads this one's topics": grep(other, root+"/"),
-		"another box reads the conference":    grep(other, "/e/local/conf/"),
+		"another box reads the messages":      grep(other, "/e/local/im/"),
 	} {
 		if len(lines) > 0 {
 			t.Errorf("%s: %q", what, lines)
