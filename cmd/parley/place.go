@@ -286,14 +286,10 @@ func (p *place) accept() {
 	}
 	roams := in.meeting.leg(in.member) != nil
 	p.house.seat(in.meeting, p.leg, in.member)
-	if roams {
-		p.house.arrived(p.leg)
-	} else {
-		for _, m := range p.mute {
-			p.house.do(in.meeting, conference.Command{Do: conference.Mute, ID: in.member, Reason: m.Reason, By: m.By})
-		}
+	if !roams {
 		p.house.do(in.meeting, conference.Command{Do: conference.Move, ID: in.member, State: conference.Connected})
 	}
+	p.house.arrived(p.leg) // from now on the line is the place's, with its keys and what they have closed
 	p.sound()
 	p.changed()
 }
