@@ -17,6 +17,8 @@ import (
 //	session   how often the box was started
 //	messages/ what was written to conferences
 //	files/    what was shared in them
+//	recordings/
+//	          a folder for each recording of a conference
 //	outbox/   events that wait for the broker
 //	stopped   written on a clean stop with the gate's state, removed at the start: when it is missing, the last run
 //	          ended in a crash
