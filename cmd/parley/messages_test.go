@@ -334,6 +334,8 @@ func TestMessagesAfterACrash(t *testing.T) {
 	c := newChat(t, boxtest.Settings{}, broker)
 	c.broker("2001").Publish(c.topic(), []byte("\xf1"+`{"co":"kept by the broker","from":"2001"}`), "-r")
 	want := []string{""}
+	standing := func() any { return c.Must(200, "GET", "/api/v1/conferences/1000", c.token, nil).JSON["uid"] }
+	always := standing()
 	for round := range 4 {
 		told := fmt.Sprintf("told-%d", round)
 		c.write("\xf1" + `{"co":"x","id":"` + told + `","from":"2001"}`)
@@ -350,6 +352,9 @@ func TestMessagesAfterACrash(t *testing.T) {
 		}
 		c.done(cut, before+1)
 		want = append(want, told, cut)
+	}
+	if now := standing(); now != always {
+		t.Errorf("the group of a standing conference is another one: %v, was %v", now, always)
 	}
 	if got := c.logged(); !slices.Equal(got, want) {
 		t.Errorf("the log has %q, want %q", got, want)
