@@ -34,6 +34,7 @@ type order struct {
 	do    string // what the API calls it
 	args  []argument
 	fixed map[string]any // sent with it
+	with  string         // is asked by whoever may do that, too; may be empty
 	help  string
 }
 
@@ -50,8 +51,8 @@ var orders = []order{
 	{words: "invite", do: "invite", args: []argument{{key: "number", show: "NUMBER"}, {key: "name", show: "NAME", kind: 't', may: true}}, help: "calls somebody in"},
 	{words: "mute", do: "mute", args: []argument{who}, help: "nobody hears WHO; without WHO, oneself"},
 	{words: "unmute", do: "unmute", args: []argument{who}, help: "takes that back, or asks WHO to"},
-	{words: "listener", do: "mute", args: []argument{whom}, fixed: map[string]any{"reason": "listener"}, help: "WHO is in to listen only"},
-	{words: "speaker", do: "unmute", args: []argument{whom}, fixed: map[string]any{"reason": "listener"}, help: "and may speak again"},
+	{words: "listener", do: "mute", args: []argument{whom}, fixed: map[string]any{"reason": "listener"}, with: "deafen", help: "WHO is in to listen only"},
+	{words: "speaker", do: "unmute", args: []argument{whom}, fixed: map[string]any{"reason": "listener"}, with: "deafen", help: "and may speak again"},
 	{words: "silence", do: "deafen", args: []argument{whom}, help: "WHO hears nothing"},
 	{words: "hear", do: "hear", args: []argument{whom}, help: "and hears again"},
 	{words: "close", do: "close_house", help: "only hosts are heard, whoever else is in or comes"},
@@ -78,7 +79,7 @@ var orders = []order{
 	{words: "room ask", do: "ask_room", args: []argument{people}, help: "asks them into a private room with oneself"},
 	{words: "room move", do: "move_to", args: []argument{whom, {key: "room", show: "ROOM", may: true}}, help: "WHO goes into that room; without ROOM, back"},
 	{words: "room back", do: "return", args: []argument{who}, help: "WHO comes back to all"},
-	{words: "room empty", do: "return", args: []argument{{key: "room", show: "ROOM"}}, help: "all in that room come back"},
+	{words: "room empty", do: "return", with: "open_room", args: []argument{{key: "room", show: "ROOM"}}, help: "all in that room come back"},
 
 	{words: "record start", do: "record", help: "records, or goes on after a pause"},
 	{words: "record pause", do: "pause_record", help: "records silence, so that time stays true"},

@@ -89,7 +89,7 @@ func (d *desk) look(ctx context.Context, word string, words []string) error {
 			return err
 		}
 		for i := range orders {
-			if slices.Contains(answer.Can, orders[i].do) {
+			if slices.Contains(answer.Can, orders[i].do) && (orders[i].with == "" || slices.Contains(answer.Can, orders[i].with)) {
 				fmt.Fprintf(d.out, "  %-33s %s\n", orders[i].usage(), orders[i].help)
 			}
 		}
