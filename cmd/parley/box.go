@@ -99,7 +99,7 @@ func (b *box) make() error {
 	if err != nil {
 		b.log.Warn("the data folder cannot be written: the place starts muted if the box crashes", "error", err)
 	}
-	before := b.openJournal()
+	before := b.openJournal(nil)
 	b.session = max(session, before.life.Session+1)
 	b.mic = &microphone{}
 	b.house = newHouse(b.cfg, b.session, b.log)

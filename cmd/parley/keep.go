@@ -270,12 +270,13 @@ func (k *keeper) write() {
 }
 
 // openJournal opens what the last run has left. While the disk fails, an alert is raised. Without a journal the box runs, and what
-// must last is refused.
-func (b *box) openJournal() *past {
+// must last is refused. disk is nil but in tests.
+func (b *box) openJournal(disk journal.FS) *past {
 	fault := func(on bool, text string) { b.house.post(func() { b.house.fault("journal", on, text) }) }
 	k := newKeeper(b.log)
 	b.keep = k
 	j, values, err := journal.Open(b.data.path("journal"), journal.Options{
+		FS:      disk,
 		OnFault: func(err error) { fault(true, fmt.Sprintf("what is decided now may not outlive a power cut: %v", err)) },
 		OnHeal:  func() { fault(false, "") },
 	})
