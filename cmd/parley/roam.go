@@ -48,7 +48,7 @@ func (h *house) replaces(l *leg, old *leg) {
 	}
 	l.roams = true
 	h.seat(old.meeting, l, old.member)
-	l.call.SetFocus(true)
+	l.call.SetFocus(!m.Proving)
 	l.call.Answer()
 }
 
