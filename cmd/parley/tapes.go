@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -216,6 +218,9 @@ func (t *tapes) make(ctx context.Context, c record.Config, again bool) (*record.
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+	if err := os.MkdirAll(c.Folder, 0o700); err != nil { // at the start there may have been no room for it
+		return nil, err
+	}
 	t.tidy()
 	before := ""
 	if again {
@@ -425,6 +430,6 @@ func (l *reel) hear(t *tapes, matrix mixer.Hearing) {
 
 // room tells whether there is enough on the disk for a recording. It is called by any goroutine but the house's.
 func (t *tapes) room() bool {
-	free, err := freeSpace(t.library.Folder())
+	free, err := freeSpace(filepath.Dir(t.library.Folder()))
 	return err == nil && free >= t.reserve
 }

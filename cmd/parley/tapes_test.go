@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -111,9 +112,26 @@ func TestALongRecordingGoesOn(t *testing.T) {
 	eventually(t, h, "the alert is over with the next recording", func() bool { return h.tapes.reels[r].tape != nil && len(h.faults) == 0 })
 }
 
-// Who asks for a recording for which there is no disk is told, and it is nobody's any more.
+// The folder is made when it is missing. Who asks for a recording for which there is no room is told, and the conference is not taken
+// for recorded.
 func TestNoTape(t *testing.T) {
 	h, r := taped(t)
+	h.ask(func() { h.do(r, conference.Command{Do: conference.StopRecord, By: bySystem}) })
+	eventually(t, h, "the first recording is whole", func() bool {
+		list, err := h.tapes.library.List()
+		return err == nil && len(list) == 1 && !list[0].Running
+	})
+	if err := os.RemoveAll(h.tapes.library.Folder()); err != nil {
+		t.Fatal(err)
+	}
+	started := make(chan error, 1)
+	h.ask(func() {
+		h.do(r, conference.Command{Do: conference.Record, By: bySystem})
+		h.tapes.begun(r, func(err error) { started <- err })
+	})
+	if err := <-started; err != nil {
+		t.Errorf("without the folder: %v", err)
+	}
 	h.ask(func() { h.do(r, conference.Command{Do: conference.StopRecord, By: bySystem}) })
 	h.tapes.reserve = 1 << 62
 	told := make(chan error, 1)
