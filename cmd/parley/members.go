@@ -17,6 +17,10 @@ func (h *house) follow(r *meeting, e conference.Event) {
 		h.transfer(r, e)
 	case conference.Kicked:
 		h.dismiss(r, e.Member.ID, e.Why)
+	case conference.Left:
+		if _, ok := r.Member(e.Member.ID); !ok {
+			h.dismiss(r, e.Member.ID, e.Why)
+		}
 	case conference.Ended:
 		h.end(r, e.Why)
 	}
@@ -59,8 +63,9 @@ func (h *house) transfer(r *meeting, e conference.Event) {
 // joinHeader carries a join notice's token in the call that it announces.
 const joinHeader = "X-Parley-Join"
 
-// dismiss lets the legs of a member go who is not in the roster any more.
+// dismiss lets the legs of a member go who is not in the roster any more, and the room ring no more for him.
 func (h *house) dismiss(r *meeting, member, why string) {
+	h.place.withdraw(why, func(in invite) bool { return in.meeting == r && in.member == member })
 	for l := r.leg(member); l != nil; l = r.leg(member) {
 		h.release(l, why)
 	}

@@ -44,6 +44,11 @@ type placeState struct {
 	Rings   []*leg // calls that wait for the key
 	Result  string // how the last call ended; empty while one stands
 	Booked  bool   // the join key enters what is booked now
+
+	// Of the conference that it is in:
+	Recorded bool // what is said in the hall is recorded
+	Private  bool // it is in a private room
+	Floor    conference.Floor
 }
 
 // microphone is the gate, and who may open it: what the key has closed, only the key opens. Each is one atomic step.
@@ -287,7 +292,11 @@ func (p *place) accept() {
 	roams := in.meeting.leg(in.member) != nil
 	p.house.seat(in.meeting, p.leg, in.member)
 	if !roams {
-		p.house.do(in.meeting, conference.Command{Do: conference.Move, ID: in.member, State: conference.Connected})
+		if err := p.house.do(in.meeting, conference.Command{Do: conference.Move, ID: in.member, State: conference.Connected}); err != nil {
+			p.rest(err.Error()) // it is full meanwhile
+			p.sound()
+			return
+		}
 	}
 	p.house.arrived(p.leg) // from now on the line is the place's, with its keys and what they have closed
 	p.sound()
@@ -399,11 +408,18 @@ func (p *place) heard(l *leg, e sip.Event) {
 }
 
 func (p *place) state() placeState {
-	return placeState{
+	s := placeState{
 		Muted: p.gate.Closed(), Reasons: p.mute.Names(), Meeting: p.leg.meeting,
 		Calling: p.out != nil, Rings: append([]*leg(nil), p.waiting...), Result: p.result,
 		Booked: p.house.bookings != nil && p.house.bookings.open,
 	}
+	if r := p.leg.meeting; r != nil {
+		m, _ := r.Member(p.leg.member)
+		tape := r.Snapshot().Recording
+		s.Recorded, s.Floor = tape.On && !tape.Paused, m.Floor
+		s.Private = m.Room != conference.Hall && m.Room != conference.Lobby
+	}
+	return s
 }
 
 func (p *place) changed() {

@@ -23,7 +23,9 @@ const firstSound = time.Second
 // roam calls a member at another number, or has the room ring if that is its own. The leg is nil for the room.
 func (h *house) roam(r *meeting, member, number string) (*leg, error) {
 	if number == h.cfg.Place.Number {
-		h.place.invited(r, member)
+		if at := r.leg(member); at == nil || at.call != nil { // else he is in the room already
+			h.place.invited(r, member)
+		}
 		return nil, nil
 	}
 	c, err := h.phone.Dial(sip.Dial{To: number, From: r.Number(), Name: r.theme(), Focus: true})
@@ -73,7 +75,7 @@ func (h *house) arrived(l *leg) {
 		return
 	}
 	first := make(chan struct{})
-	h.mixer.Add(mixer.Port{ID: l.port, Source: h.tapes.source(l, &fade{source: media, first: first}), Packets: media})
+	h.mixer.Add(mixer.Port{ID: l.port, Source: h.tapes.source(l, &fade{source: h.tapes.source(l, media), first: first}), Packets: media})
 	go func() {
 		late := time.NewTimer(firstSound)
 		defer late.Stop()
@@ -96,7 +98,7 @@ func (h *house) heardFrom(l *leg) {
 			continue
 		}
 		if media := media(old); media != nil {
-			h.mixer.Add(mixer.Port{ID: old.port, Source: &fade{source: media, out: true}, Packets: media})
+			h.mixer.Add(mixer.Port{ID: old.port, Source: &fade{source: h.tapes.source(old, media), out: true}, Packets: media})
 			old.gone = h.now().Add(fadeTime)
 		} else {
 			h.goes(old)
