@@ -306,17 +306,27 @@ func oneOf[T ~string](path string, v T, words []T) error {
 	return nil
 }
 
-// text takes runes, and no control characters: what is read here is shown on terminals and in logs.
+// text takes runes, and none that control: what is read here is shown on terminals and in logs.
 func text(path, s string, shortest, longest int) error {
 	if len(s) < shortest || len(s) > longest {
 		return invalid(path, "want %d to %d bytes", shortest, longest)
 	}
 	for _, r := range s {
-		if r < ' ' || r == 0x7f || r == utf8.RuneError || r >= 0x80 && r < 0xa0 {
-			return invalid(path, "must not have control characters")
+		if r < ' ' || r >= 0x7f && controls(r) {
+			return invalid(path, "must not have control characters and marks of direction")
 		}
 	}
 	return nil
+}
+
+// controls tells whether a rune from 0x7f on is none to be seen: a control character, what ends a line or a paragraph, or a mark of
+// direction, which would turn around what others have written beside it.
+func controls(r rune) bool {
+	switch {
+	case r < 0xa0, r == utf8.RuneError, r == 0x61c, r == 0x200e, r == 0x200f, r == 0xfeff:
+		return true
+	}
+	return r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }
 
 func texts(path string, list []string, most, longest int) error {

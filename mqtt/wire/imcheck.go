@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Check tells what is wrong with the values.
@@ -56,8 +57,8 @@ func (m *Message) checkSender() error {
 	return nil
 }
 
-// check lets line ends and tabs pass in a text. A file's name is shown to people who then decide whether to open it: it has
-// no path, and nothing that changes the order in which it is read.
+// check lets line ends, tabs and marks of direction pass in a text: some scripts need them. A file's name is shown to people
+// who then decide whether to open it: it has no path, and nothing that changes the order in which it is read.
 func (m Medium) check(at string) error {
 	if m.Size < 0 || m.File == "" && m.Size != 0 {
 		return invalid(at+"si", "want a number of bytes, and fn")
@@ -65,12 +66,17 @@ func (m Medium) check(at string) error {
 	if err := text(at+"fn", m.File, 0, 255); err != nil {
 		return err
 	}
-	if strings.ContainsAny(m.File, "/\\\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069") || m.File == "." || m.File == ".." {
-		return invalid(at+"fn", "want a name without a path and without marks of direction")
+	if strings.ContainsAny(m.File, "/\\") || m.File == "." || m.File == ".." {
+		return invalid(at+"fn", "want a name without a path")
 	}
 	content := m.Content
 	if m.File == "" {
-		content = strings.NewReplacer("\n", "", "\r", "", "\t", "").Replace(content)
+		content = strings.Map(func(r rune) rune {
+			if r == '\n' || r == '\r' || r == '\t' || r >= 0xa0 && r != utf8.RuneError && controls(r) {
+				return -1
+			}
+			return r
+		}, content)
 	}
 	return text(at+"co", content, 0, MaxPayload)
 }
