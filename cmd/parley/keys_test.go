@@ -9,6 +9,7 @@ import (
 	"parley/audio"
 	"parley/audio/card"
 	"parley/audio/g711"
+	"parley/conference"
 	"parley/hal"
 	"parley/mixer"
 )
@@ -162,6 +163,12 @@ func TestAWaitingCallIsOnTheStatusLamp(t *testing.T) {
 		{placeState{Rings: []*leg{{}}}, hal.StateRinging},
 		{placeState{Meeting: &meeting{}, Rings: []*leg{{}}}, hal.StateRinging},
 		{placeState{Meeting: &meeting{}, Calling: true}, hal.StateRinging},
+		{placeState{Booked: true}, hal.StateJoinable},
+		{placeState{Meeting: &meeting{}, Booked: true}, hal.StateInCall},
+		{placeState{Meeting: &meeting{}, Rings: []*leg{{}}, Floor: conference.FloorQueue}, hal.StateQueued},
+		{placeState{Meeting: &meeting{}, Floor: conference.FloorHeld}, hal.StateFloorGranted},
+		{placeState{Meeting: &meeting{}, Floor: conference.FloorHeld, Private: true}, hal.StatePrivateRoom},
+		{placeState{Meeting: &meeting{}, Recorded: true, Private: true}, hal.StateRecording},
 	} {
 		lit := map[hal.Lamp]bool{}
 		l := &lamps{blinker: hal.NewBlinker(litLamps(lit), nil), mic: mic, house: &house{}}

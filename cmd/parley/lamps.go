@@ -41,41 +41,25 @@ func (l *lamps) happened(r *meeting, e conference.Event) {
 	}
 }
 
-// rungs are those of the ladder that the place's own line in its conference stands on.
-func rungs(r *meeting, member string) (s hal.States) {
-	m, ok := r.Member(member)
-	if !ok {
-		return s
-	}
-	now := r.Snapshot()
+// placed lights the rungs of the ladder that the room stands on.
+func (l *lamps) placed(p placeState) {
+	var s hal.States
 	for _, rung := range []struct {
 		on    bool
 		state hal.State
 	}{
-		{now.Recording.On && !now.Recording.Paused, hal.StateRecording},
-		{m.Room != conference.Hall && m.Room != conference.Lobby, hal.StatePrivateRoom},
-		{now.Queued() && m.Floor == conference.FloorHeld, hal.StateFloorGranted},
-		{now.Queued() && m.Floor == conference.FloorQueue, hal.StateQueued},
+		{len(l.house.faults) > 0, hal.StateFault},
+		{p.Recorded, hal.StateRecording},
+		{p.Private, hal.StatePrivateRoom},
+		{p.Floor == conference.FloorHeld, hal.StateFloorGranted},
+		{p.Floor == conference.FloorQueue, hal.StateQueued},
+		{len(p.Rings) > 0 || p.Calling, hal.StateRinging},
+		{p.Meeting != nil, hal.StateInCall},
+		{p.Booked, hal.StateJoinable},
 	} {
 		if rung.on {
 			s = s.With(rung.state)
 		}
-	}
-	return s
-}
-
-func (l *lamps) placed(p placeState) {
-	var s hal.States
-	if len(p.Rings) > 0 || p.Calling {
-		s = s.With(hal.StateRinging)
-	}
-	if p.Meeting != nil {
-		s = s.With(hal.StateInCall) | rungs(p.Meeting, l.house.place.leg.member)
-	} else if p.Booked {
-		s = s.With(hal.StateJoinable)
-	}
-	if len(l.house.faults) > 0 {
-		s = s.With(hal.StateFault)
 	}
 	l.mu.Lock()
 	l.states = s

@@ -173,14 +173,14 @@ const greetMost = 20
 // greet notes that the hall is to hear that somebody has come, or gone. Of several at once one is heard.
 func (p *prompts) greet(r *meeting, e conference.Event) {
 	id := e.Member.ID
+	if p.present[r] == nil {
+		p.present[r] = presentBut(r, id)
+	}
 	m, ok := r.Member(id)
 	is := ok && m.In() && m.Room != conference.Lobby
 	was := p.present[r][id]
 	if id == "" || is == was {
 		return
-	}
-	if p.present[r] == nil {
-		p.present[r] = presentBut(r, id)
 	}
 	kind := tone.Went
 	if is {
