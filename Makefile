@@ -22,7 +22,7 @@ BENCH := $(TEST) janus
 # Seconds for each fuzz target in `make check`.
 FUZZTIME ?= 5
 
-.PHONY: help run test test-arm check bench firmware prompts build go-version
+.PHONY: help run test test-arm soak check bench firmware prompts build go-version
 
 help: ## say what there is
 	@echo 'Parley, the firmware of a conference box. make TARGET, with TARGET one of'
@@ -47,6 +47,13 @@ test-arm: go-version ## build the firmware and test it under qemu-user, armv7 an
 	@scripts/need.sh $(ARM)
 	@scripts/firmware.sh
 	PARLEY_ARM_BINARIES="$(CURDIR)/dist" go test -race -count=1 -timeout 15m -run ARM ./cmd/parley/
+
+# Rounds of `make soak`.
+SOAK ?= 200
+
+soak: go-version ## kill the box at SOAK random moments (200) of conferences that go on
+	@scripts/need.sh $(TEST)
+	PARLEY_SOAK=$(SOAK) go test -race -count=1 -timeout 2h -run '^TestKilledAtAnyMoment$$' -v ./cmd/parley | grep -v '^ *[a-z]*: \|^ \{8\}'
 
 check: go-version ## formatting, modules, layout, and a few seconds of every fuzz target
 	@scripts/need.sh $(TEST)

@@ -20,6 +20,7 @@ import (
 //	recordings/
 //	          a folder for each recording of a conference
 //	outbox/   events that wait for the broker
+//	journal/  conferences and calls as they are, for after a crash
 //	stopped   written on a clean stop with the gate's state, removed at the start: when it is missing, the last run
 //	          ended in a crash
 type data struct {
