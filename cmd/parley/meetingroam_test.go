@@ -173,3 +173,53 @@ func (a *assembly) notices(event, member string) (list []string) {
 	}
 	return list
 }
+
+// C-8: where nothing comes of it, the member stays where he is, whole; where the old telephone is hung up while the new one rings, he
+// goes on from the new one; a room that rings for him stops when he has left.
+func TestRoamingThatFails(t *testing.T) {
+	a := assemble(t, phonetest.PCMU, nil, map[string]float64{host: 310, "2002": 700, "2003": 1100}, "2003")
+	a.create(nil, "2002")
+	a.in(host, "2002")
+	me := a.id("2002")
+	mine := a.Token("-role", "guest", "-number", "2002", "-ttl", "1h")
+	stays := func() {
+		t.Helper()
+		hears(t, "the host", a.hz["2002"], a.heard(host, 0))
+		hears(t, "2002", a.hz[host], a.heard("2002", 0))
+		if m := memberIn(a.state(), "2002"); m["id"] != me || m["state"] != "connected" {
+			t.Errorf("the roster says %v", m)
+		}
+	}
+	a.as(mine, 200, "transfer", "number", "2003")
+	a.phone["2003"].Expect("CALL_INCOMING", 20*time.Second)
+	a.phone["2003"].Hangup()
+	a.phone["2003"].Expect("CALL_CLOSED", 20*time.Second)
+	stays()
+	a.as(mine, 200, "transfer", "number", "2999") // no such telephone
+	a.WaitLine("cannot go to another terminal", 20*time.Second)
+	stays()
+	other := a.Token("-role", "guest", "-number", "2003", "-conf", a.uid, "-ttl", "1h")
+	a.as(other, 403, "transfer", "member", me, "number", "2003") // nobody else may, but a host
+	a.as(mine, 403, "transfer", "number", "sip:2002@127.0.0.1:9")
+
+	a.as(mine, 200, "transfer", "number", "2003")
+	a.phone["2003"].Expect("CALL_INCOMING", 20*time.Second)
+	a.phone["2002"].Hangup()
+	a.phone["2002"].Expect("CALL_CLOSED", 20*time.Second)
+	a.phone["2003"].Answer()
+	hears(t, "the host", a.hz["2003"], a.heard(host, 0))
+	a.until("goes on", "2002", func(m map[string]any) bool { return m["id"] == me && m["state"] == "connected" })
+
+	bell := func() int { return lately(a.Speaker(), 2*time.Second).Tone(880).Above(-40) }
+	a.as(mine, 200, "transfer", "number", a.Place)
+	phonetest.Eventually(t, 20*time.Second, "the room rings", func() bool { return bell() > 1 })
+	a.do("kick", "member", me)
+	a.phone["2003"].Expect("CALL_CLOSED", 20*time.Second)
+	a.told("kicked", "2002")
+	phonetest.Eventually(t, 20*time.Second, "the room rings no more", func() bool { return bell() == 0 })
+	a.Press("j") // it joins the standing conference, since nobody calls any more
+	a.watch.Wait("/conf/"+a.Conference+"/state", "the place", 20*time.Second, func(p map[string]any) bool { return connected(p) == 1 })
+	if m := memberIn(a.state(), "2002"); m["state"] == "connected" {
+		t.Errorf("who was put out is in again, in the room: %v", m)
+	}
+}
