@@ -53,7 +53,7 @@ SOAK ?= 200
 
 soak: go-version ## kill the box at SOAK random moments (200) of conferences that go on
 	@scripts/need.sh $(TEST)
-	PARLEY_SOAK=$(SOAK) go test -race -count=1 -timeout 2h -run '^TestKilledAtAnyMoment$$' -v ./cmd/parley | grep -v '^ *[a-z]*: \|^ \{8\}'
+	PARLEY_SOAK=$(SOAK) go test -race -count=1 -timeout 2h -run '^TestKilledAtAnyMoment$$' -v ./cmd/parley
 
 check: go-version ## formatting, modules, layout, and a few seconds of every fuzz target
 	@scripts/need.sh $(TEST)
