@@ -1,0 +1,64 @@
+package main_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// Every test that docs/spec.md names is there, and every requirement of the conference and of private rooms has a line with one.
+func TestSpecTable(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/spec.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]string{} // what the test files of a folder hold
+	exists := func(folder, name string) bool {
+		if _, ok := tests[folder]; !ok {
+			files, _ := filepath.Glob(filepath.Join("../..", folder, "*_test.go"))
+			for _, f := range files {
+				text, err := os.ReadFile(f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				tests[folder] += string(text)
+			}
+		}
+		return strings.Contains(tests[folder], "\nfunc "+name+"(t ")
+	}
+	lines := map[string]int{}
+	for _, line := range strings.Split(string(raw), "\n") {
+		named := regexp.MustCompile("`([a-z0-9/]+)\\.(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(line, -1)
+		if loose := strings.Count(line, "Test"); loose != len(named) {
+			t.Errorf("%d tests are named in other words than `folder.TestName`: %s", loose-len(named), line)
+		}
+		for _, n := range named {
+			if !exists(n[1], n[2]) {
+				t.Errorf("there is no test %s in %s", n[2], n[1])
+			}
+		}
+		if m := regexp.MustCompile(`^\| ([CP]-\d+) \|`).FindStringSubmatch(line); m != nil {
+			lines[m[1]] += min(1, len(named))
+		}
+	}
+	var want []string
+	for _, r := range []struct {
+		kind        string
+		first, last int
+	}{{"C", 1, 8}, {"C", 10, 18}, {"C", 20, 22}, {"C", 30, 33}, {"P", 1, 6}} {
+		for i := r.first; i <= r.last; i++ {
+			want = append(want, fmt.Sprintf("%s-%d", r.kind, i))
+		}
+	}
+	for _, id := range want {
+		if lines[id] != 1 {
+			t.Errorf("%s has %d lines with a test, want 1", id, lines[id])
+		}
+	}
+	if len(lines) != len(want) {
+		t.Errorf("%d requirements, want %d", len(lines), len(want))
+	}
+}
