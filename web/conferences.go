@@ -129,10 +129,10 @@ func Sees(who *token.Claims, s *conference.Snapshot) bool {
 	switch {
 	case !who.Has(conference.RightSee) || !who.Covers(s.Number, s.UID):
 		return false
-	case who.Role != token.Guest || who.Conference != "" || who.Subject == s.Creator:
+	case who.Role != token.Guest || who.Conference != "" || create.Bears(who.Subject, s.Creator):
 		return true
 	}
-	return slices.ContainsFunc(s.Members, func(m conference.Member) bool { return m.Number == who.Subject })
+	return slices.ContainsFunc(s.Members, func(m conference.Member) bool { return create.Bears(who.Subject, m.Number) })
 }
 
 // find gives the conference of the path, if the caller may see it. To whom the token names another it says so; for all others

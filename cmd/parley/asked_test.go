@@ -257,6 +257,24 @@ func TestForgedAndStaleCommands(t *testing.T) {
 		t.Errorf("another with its id: %v", a)
 	}
 
+	// Nobody makes conferences for others, or any by a guest's token or one for another conference.
+	request := json.RawMessage(`{"conferList":{"confName":0,"type":"immediate","theme":"x","creator":"2099","moderatorPassword":"480913","userPassword":"115577"},"membersList":[]}`)
+	for _, c := range []struct {
+		from         *person
+		reason, code string
+	}{{other, "forbidden", "21"}, {bo, "forbidden", ""}, {only, "wrong_conference", ""}} {
+		make := c.from.command("", "", wire.DoCreate)
+		make.Request = request
+		a := c.from.send(make)
+		result, _ := a["result"].(map[string]any)
+		if a["reason"] != c.reason || c.code != "" && (result["code"] != c.code || result["field"] != "conferList.creator") {
+			t.Errorf("%s makes a conference for 2099: %v", c.from.number, a)
+		}
+	}
+	if a := box.API("POST", "/api/v1/conferAndMembersAddJson", other.token, []byte(request)); a.Status != 403 || a.JSON["code"] != "21" {
+		t.Errorf("and over HTTP: %d %s", a.Status, a.Body)
+	}
+
 	// The same over HTTP.
 	command := func(more string) string { return `{"do":"unlock"` + more + `}` }
 	for _, c := range []struct {

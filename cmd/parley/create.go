@@ -118,10 +118,15 @@ func (h *house) elsewhere(req create.Request, by conference.Actor, may []confere
 
 // actor is by with the line in this conference's roster that belongs to his number.
 func (r *meeting) actor(by conference.Actor) conference.Actor {
+	bound := by
 	for _, m := range r.Snapshot().Members {
-		if by.Member == "" && m.Number != "" && m.Number == by.Name {
+		switch {
+		case by.Member == "" && m.Number != "" && m.Number == by.Name:
 			by.Member = m.ID
+			return by
+		case bound.Member == "" && create.Bears(by.Name, m.Number):
+			bound.Member = m.ID // XXX:YYY, unless he has a line of his own
 		}
 	}
-	return by
+	return bound
 }

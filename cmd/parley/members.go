@@ -36,13 +36,7 @@ func (h *house) callMember(r *meeting, m conference.Member) {
 		h.place.invited(r, m.ID)
 		return
 	}
-	token := rand.Text()
-	if h.summon != nil {
-		h.summon(r, m, token)
-	}
-	c, err := h.phone.Dial(sip.Dial{
-		To: m.Number, From: r.Number(), Name: r.theme(), Focus: true, Headers: [][2]string{{joinHeader, token}},
-	})
+	c, err := h.phone.Dial(sip.Dial{To: m.Number, From: r.Number(), Name: r.theme(), Focus: true, Headers: h.announce(r, m)})
 	if err != nil {
 		h.do(r, conference.Command{Do: conference.Remove, ID: m.ID, Why: err.Error()})
 		return
@@ -51,6 +45,15 @@ func (h *house) callMember(r *meeting, m conference.Member) {
 	h.legs[c] = l
 	h.seat(r, l, m.ID)
 	h.do(r, conference.Command{Do: conference.Move, ID: m.ID, State: conference.DialingOut})
+}
+
+// announce tells a member that a call comes to his number, and gives the header by which his terminal knows it.
+func (h *house) announce(r *meeting, m conference.Member) [][2]string {
+	token := rand.Text()
+	if h.summon != nil {
+		h.summon(r, m, token)
+	}
+	return [][2]string{{joinHeader, token}}
 }
 
 // transfer calls the terminal that a member wants to change to. If nothing comes of it, he stays where he is.

@@ -28,7 +28,7 @@ func (h *house) roam(r *meeting, member, number string) (*leg, error) {
 		}
 		return nil, nil
 	}
-	c, err := h.phone.Dial(sip.Dial{To: number, From: r.Number(), Name: r.theme(), Focus: true})
+	c, err := h.phone.Dial(sip.Dial{To: number, From: r.Number(), Name: r.theme(), Focus: true, Headers: h.announce(r, conference.Member{Number: number})})
 	if err != nil {
 		return nil, err
 	}

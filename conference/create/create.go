@@ -216,8 +216,11 @@ func (i *Invitee) Member(now time.Time, by conference.Actor) conference.Member {
 	return m
 }
 
-// MadeFor tells whether a caller who bears number asks for a conference of his own: of XXX:YYY, either part is his.
-func (r *Request) MadeFor(number string) bool {
-	outside, extension, _ := strings.Cut(r.Creator, ":")
-	return number != "" && (number == r.Creator || number == outside || number == extension)
+// MadeFor tells whether a caller who bears number asks for a conference of his own.
+func (r *Request) MadeFor(number string) bool { return Bears(number, r.Creator) }
+
+// Bears tells whether who bears number is meant by line: of XXX:YYY, either part is his.
+func Bears(number, line string) bool {
+	outside, extension, _ := strings.Cut(line, ":")
+	return number != "" && (number == line || number == outside || number == extension)
 }
