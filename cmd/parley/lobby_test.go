@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -27,7 +28,8 @@ const (
 // reception is a box with a conference made over HTTP, into which people call.
 type reception struct {
 	*assembly
-	said map[string]phonetest.Sound // prompts as they sound, by what is said
+	said     map[string]phonetest.Sound // prompts as they sound, by what is said
+	language string
 }
 
 func newReception(t *testing.T, settings boxtest.Settings, more boxtest.Settings) *reception {
@@ -36,7 +38,7 @@ func newReception(t *testing.T, settings boxtest.Settings, more boxtest.Settings
 	for k, v := range settings {
 		all[k] = v
 	}
-	r := &reception{said: map[string]phonetest.Sound{}, assembly: &assembly{
+	r := &reception{language: "en", said: map[string]phonetest.Sound{}, assembly: &assembly{
 		t: t, Box: boxtest.Start(t, boxtest.Config{Settings: all}), phone: map[string]*phonetest.Baresip{},
 	}}
 	r.watch = r.Watch()
@@ -66,7 +68,7 @@ func (r *reception) prompt(name string) phonetest.Sound {
 	if s, ok := r.said[name]; ok {
 		return s
 	}
-	s := spokenPrompt(r.t, "en", name)
+	s := spokenPrompt(r.t, r.language, name)
 	r.said[name] = s
 	return s
 }
@@ -201,22 +203,32 @@ func TestCallersProveThemselves(t *testing.T) {
 	r.hearsNot("2002", benHears(), "not-allowed")
 }
 
-// soon is a minute at which a conference can be made to start, with time enough to start a box before.
-func soon() time.Time { return time.Now().Add(20 * time.Second).Truncate(time.Minute).Add(time.Minute) }
+// soon is a minute at which a conference can be made to start, with time enough to start a box before, and to wait in its lobby.
+func soon() time.Time { return time.Now().Add(105 * time.Second).Truncate(time.Minute) }
 
 // C-7, X-5: nobody gets into a scheduled conference before its lobby opens; who comes early waits in the lobby and is in when it
-// begins. The join key enters it as soon as the lobby is open, as what is booked.
+// begins. The join key enters it as soon as the lobby is open, as what is booked. Prompts are in the language of the settings, or from a file.
 func TestEarlyComersWait(t *testing.T) {
 	t.Parallel()
+	early := phonetest.StartBaresip(t, phonetest.BaresipConfig{Name: "2001"})
+	boxtest.Program(t, "parley") // what takes long, before the time is looked at
+	boxtest.Program(t, "parleyctl")
+	morning := phonetest.Speech(t, "Good morning everybody, we are going to begin now.", 16000)
 	start := soon()
-	lobby := time.Until(start) - 12*time.Second // so that there is some time before it opens
+	lobby := time.Until(start) - 15*time.Second // so that there is some time before it opens
 	r := newReception(t, boxtest.Settings{
-		"meetings": boxtest.Settings{"lobby": lobby.Truncate(time.Second).String(), "time_zone": "UTC"},
+		"meetings": boxtest.Settings{"lobby": lobby.Truncate(time.Second).String(), "time_zone": "UTC", "language": "zh"},
 		"place":    boxtest.Settings{"join_at_start": false},
 	}, boxtest.Settings{
 		"type": "appointment", "startTime": start.UTC().Format("2006-01-02 15:04"), "endTime": start.UTC().Add(time.Hour).Format("2006-01-02 15:04"),
 	})
-	early := phonetest.StartBaresip(t, phonetest.BaresipConfig{Name: "2001"})
+	r.language = "zh"
+	r.said["begins"] = morning // in place of the built-in one
+	folder := filepath.Join(r.Data, "prompts", r.language)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	phonetest.WriteWAV(t, filepath.Join(folder, "begins.wav"), r.said["begins"])
 	early.Dial(r.URI(r.conf))
 	if e := early.Expect("CALL_CLOSED", 15*time.Second); !strings.Contains(e.Param, "480") {
 		t.Errorf("before the lobby opens: %+v", e)
