@@ -132,8 +132,10 @@ func newOutbox(d *data, h *house) *outbox.Outbox {
 		h.post(func() { h.fault("outbox", on, text) })
 	}
 	o, err := outbox.Open(d.path("outbox"), outbox.Options{
-		OnFault: func(err error) { fault(true, fmt.Sprintf("what waits for the broker is not safe from a power cut: %v", err)) },
-		OnHeal:  func() { fault(false, "") },
+		OnFault: func(err error) {
+			fault(true, fmt.Sprintf("what waits for the broker is not safe from a power cut: %v", err))
+		},
+		OnHeal: func() { fault(false, "") },
 	})
 	if err != nil {
 		h.log.Warn("what waits for the broker is kept in memory only", "error", err)

@@ -77,6 +77,9 @@ var orders = []order{
 
 	{words: "room open", do: "open_room", args: []argument{people}, help: "takes them into a private room"},
 	{words: "room ask", do: "ask_room", args: []argument{people}, help: "asks them into a private room with oneself"},
+	{words: "room accept", do: "accept", args: []argument{whom}, help: "goes where WHO has asked one to"},
+	{words: "room decline", do: "decline", args: []argument{whom}, help: "and this stays where one is"},
+	{words: "room call-host", do: "call_host", help: "asks the host into the private room that one is in"},
 	{words: "room move", do: "move_to", args: []argument{whom, {key: "room", show: "ROOM", may: true}}, help: "WHO goes into that room; without ROOM, back"},
 	{words: "room back", do: "return", args: []argument{who}, help: "WHO comes back to all"},
 	{words: "room empty", do: "return", with: "open_room", args: []argument{{key: "room", show: "ROOM"}}, help: "all in that room come back"},
