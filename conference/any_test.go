@@ -233,8 +233,8 @@ func promises(t *rapid.T, c *Conference) {
 	if s.Phase == Over && (len(s.Members)+len(s.Rooms)+len(s.Queue) > 0 || !c.Due().IsZero() || len(c.Can(Actor{Role: ByHost}, nil)) > 0) {
 		t.Fatalf("something is left: %+v", s)
 	}
-	if c.at.Max > 0 && c.active() > c.at.Max {
-		t.Fatalf("%d are in, %d may be", c.active(), c.at.Max)
+	if in := c.active() - c.proving(); c.at.Max > 0 && in > c.at.Max || c.proving() > maxProving {
+		t.Fatalf("%d are in, %d may be, and %d prove themselves", in, c.at.Max, c.proving())
 	}
 	people := map[string]int{Hall: 0, Lobby: 0}
 	for _, r := range s.Rooms {

@@ -138,8 +138,21 @@ func (c *Conference) Seq() uint64 { return c.at.Seq }
 // Phase tells how far the conference has come.
 func (c *Conference) Phase() Phase { return c.at.Phase }
 
-// Full tells whether another member would be refused: who is in or being called counts, who is absent does not.
-func (c *Conference) Full() bool { return c.at.Max > 0 && c.active() >= c.at.Max }
+// Full tells whether another member would be refused: who is in or being called counts, who is absent or has to prove himself does
+// not, so that strangers take nobody's place.
+func (c *Conference) Full() bool { return c.at.Max > 0 && c.active()-c.proving() >= c.at.Max }
+
+// maxProving is how many may be proving themselves at the same time.
+const maxProving = 32
+
+func (c *Conference) proving() (n int) {
+	for _, m := range c.members {
+		if m.Proving && m.active() {
+			n++
+		}
+	}
+	return n
+}
 
 func (c *Conference) active() (n int) {
 	for _, m := range c.members {
@@ -159,10 +172,11 @@ func (c *Conference) Line(number string) (Member, bool) {
 	return Member{}, false
 }
 
-// numbered prefers who is active, then the line of who was invited.
+// numbered prefers who is active, then the line of who was invited. Who has to prove himself only says that the number is his, and stands
+// in nobody's way.
 func (c *Conference) numbered(number string) (found *Member) {
 	for _, m := range c.members {
-		if number == "" || m.Number != number {
+		if number == "" || m.Number != number || m.Proving {
 			continue
 		}
 		if m.active() {

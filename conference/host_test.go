@@ -133,6 +133,25 @@ func TestAbsentMembersTakeNoPlace(t *testing.T) {
 	s.told(s.do(Command{Do: Invite, By: byHost, Member: Member{ID: "m2003"}}), "call m2003")
 }
 
+// Who has proved nothing takes nobody's place and nobody's line, whatever number he says is his.
+func TestStrangersStandInNobodysWay(t *testing.T) {
+	s := play(t, Rules{Max: 2})
+	s.do(Command{Do: Invite, By: byHost, Member: Member{ID: "m2001", Number: "2001", Role: Chair}})
+	s.do(Command{Do: Remove, ID: "m2001"})
+	for i := range maxProving {
+		s.do(Command{Do: Add, Member: Member{ID: fmt.Sprint("s", i), Number: "2001", State: Connected, Room: Lobby}})
+	}
+	s.refused(Command{Do: Add, Member: Member{ID: "more", State: Connected, Room: Lobby}}, ErrFull)
+	if m, ok := s.Line("2001"); !ok || m.ID != "m2001" {
+		t.Fatalf("the line of the one who is invited: %+v", m)
+	}
+	s.do(Command{Do: Add, Member: Member{ID: "m2001", State: Connected}})
+	s.enter("a")
+	s.refused(Command{Do: Admit, ID: "s0"}, ErrFull)
+	s.leave("a")
+	s.do(Command{Do: Admit, ID: "s0"})
+}
+
 func TestALockedConferenceTakesOnlyTheInvited(t *testing.T) {
 	s := meeting(t, Rules{})
 	s.do(Command{Do: Lock, By: by("h")})
@@ -233,7 +252,9 @@ func TestGoingToAnotherTerminalIsAsked(t *testing.T) {
 		}
 	}
 	s.refused(Command{Do: Transfer, By: by("a"), ID: "b", Member: to("207")}, ErrDenied)
-	s.refused(Command{Do: Transfer, By: by("a"), Member: to("sip:a@192.0.2.7")}, ErrDenied)
+	for _, address := range []string{"sip:a@192.0.2.7", "sip:192.0.2.7", "SIPS:pbx.example", "a@b"} {
+		s.refused(Command{Do: Transfer, By: by("a"), Member: to(address)}, ErrDenied)
+	}
 	s.refused(Command{Do: Transfer, By: by("h"), Member: to("")}, ErrInvalid)
 	s.refused(Command{Do: Transfer, By: by("h"), Member: to("2\r\n07")}, ErrInvalid)
 	s.refused(Command{Do: Transfer, By: by("h"), ID: "nobody", Member: to("207")}, ErrNoMember)

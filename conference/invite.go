@@ -97,11 +97,17 @@ func (s *step) transfer() error {
 		return err
 	case !printable(number, 128):
 		return fmt.Errorf("%w: where to call is missing or not printable", ErrInvalid)
-	case strings.Contains(number, "@") && !s.has(s.cmd.By, s.cmd.May, RightInvite):
+	case isAddress(number) && !s.has(s.cmd.By, s.cmd.May, RightInvite):
 		return fmt.Errorf("going to an address that is no number: %w", ErrDenied)
 	case !m.In():
 		return fmt.Errorf("%s: %w", m.ID, ErrAbsent)
 	}
 	s.tell(Transferred, m).Text = number
 	return nil
+}
+
+// isAddress tells whether what is to be called is more than a number, which the box's routes judge: a SIP URI needs no "@".
+func isAddress(number string) bool {
+	scheme, _, _ := strings.Cut(strings.ToLower(number), ":")
+	return strings.Contains(number, "@") || scheme == "sip" || scheme == "sips"
 }

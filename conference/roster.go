@@ -22,7 +22,9 @@ func (s *step) add() error {
 			clean(string(m.State), 64), clean(string(m.Role), 64))
 	case line != nil && line.active():
 		return fmt.Errorf("%s: %w", m.ID, ErrTaken)
-	case s.Full():
+	case m.Room == Lobby && s.proving() >= maxProving:
+		return fmt.Errorf("%w: %d have to prove themselves already", ErrFull, maxProving)
+	case m.Room != Lobby && s.Full():
 		return fmt.Errorf("%w: it takes %d", ErrFull, s.at.Max)
 	}
 	if err := s.door(&m, line); err != nil {
@@ -220,6 +222,8 @@ func (s *step) admit() error {
 		return fmt.Errorf("%s: %w", m.ID, ErrAbsent)
 	case m.Proving && s.at.Locked && !m.Invited && s.cmd.Member.Role != Chair:
 		return ErrLocked
+	case m.Proving && s.Full():
+		return fmt.Errorf("%w: it takes %d", ErrFull, s.at.Max)
 	}
 	if m.Proving {
 		m.Proving = false
