@@ -31,10 +31,13 @@ type created struct {
 func Makes(who *token.Claims) bool { return who.Has(conference.RightCreate) && who.Conference == "" }
 
 // MayMake refuses a conference that is not for a token's holder to make: a number makes them for itself only, unless its token is
-// an admin's. The error is a *create.FieldError.
+// an admin's; and nobody who may not invite invites into others so. The error is a *create.FieldError.
 func MayMake(who *token.Claims, r *create.Request) error {
 	if who.Role != token.Admin && create.IsNumber(who.Subject) && !r.MadeFor(who.Subject) {
 		return &create.FieldError{Field: "conferList.creator", Code: create.Denied, Want: "the number of the token's holder"}
+	}
+	if len(r.Elsewhere) > 0 && Narrowed(who, conference.Invite) {
+		return &create.FieldError{Field: r.Elsewhere[0].Field, Code: create.Denied, Want: "a token that gives the right: " + string(conference.RightInvite)}
 	}
 	return nil
 }
@@ -124,7 +127,7 @@ func (a *api) conferences(w http.ResponseWriter, r *http.Request, who *token.Cla
 }
 
 // Sees tells whether a conference is any of the caller's business: a guest's is the one that the token names, or where his
-// number stands in the roster; a host's all that the token covers.
+// number stands in the roster, not of somebody who has to prove himself yet; a host's all that the token covers.
 func Sees(who *token.Claims, s *conference.Snapshot) bool {
 	switch {
 	case !who.Has(conference.RightSee) || !who.Covers(s.Number, s.UID):
@@ -132,7 +135,7 @@ func Sees(who *token.Claims, s *conference.Snapshot) bool {
 	case who.Role != token.Guest || who.Conference != "" || create.Bears(who.Subject, s.Creator):
 		return true
 	}
-	return slices.ContainsFunc(s.Members, func(m conference.Member) bool { return create.Bears(who.Subject, m.Number) })
+	return slices.ContainsFunc(s.Members, func(m conference.Member) bool { return !m.Proving && create.Bears(who.Subject, m.Number) })
 }
 
 // find gives the conference of the path, if the caller may see it. To whom the token names another it says so; for all others
