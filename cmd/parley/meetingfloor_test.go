@@ -32,21 +32,29 @@ func sentToPhone(c *phonetest.Capture, p *phonetest.Baresip) (list []phonetest.P
 }
 
 // chords are the sets of people who are heard in the course of a recording, each for half a second or more without a change; most is the
-// largest number of people in any moment.
+// largest number of people in any 300 ms: a word of a prompt can sound like somebody for a moment.
 func (a *assembly) chords(s phonetest.Sound) (sets []string, most int) {
 	levels := map[string]phonetest.ToneLevels{}
 	for number, hz := range a.hz {
-		levels[number] = s.Tone(hz)
+		// While a jitter buffer changes its delay, it plays a little faster or slower.
+		for _, pitch := range []float64{0.995, 0.9975, 1, 1.0025, 1.005} {
+			for i, level := range s.Tone(hz * pitch) {
+				if i == len(levels[number]) {
+					levels[number] = append(levels[number], level)
+				}
+				levels[number][i] = max(levels[number][i], level)
+			}
+		}
 	}
-	last, n := "", 0
+	last, n, before := "", 0, 0
 	for i := range levels[host] {
 		var heard []string
 		for number := range a.hz {
-			if levels[number][i] > toneLevel-3 {
+			if levels[number][i] > toneLevel-4.5 {
 				heard = append(heard, number)
 			}
 		}
-		most = max(most, len(heard))
+		most, before = max(most, min(before, len(heard))), len(heard)
 		slices.Sort(heard)
 		set := strings.Join(heard, " ")
 		if set != last {
