@@ -8,14 +8,17 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"parley/audio/record"
 	"parley/cmd/parley/boxtest"
 	"parley/cmd/parley/phonetest"
+	"parley/mqtt/wire"
 )
 
 // What is said in a crash's conferences, Hz: 2001 and 2002 are called into one that somebody made, 2003 calls into the place's.
@@ -37,6 +40,10 @@ type crash struct {
 	booked []booking
 	seq    float64 // the highest that was told
 	asked  int
+
+	chat    *chat
+	written []string // ids of messages
+	killed  []time.Time
 }
 
 type booking struct{ theme, uid string }
@@ -87,12 +94,14 @@ func (c *crash) round() (down, sound time.Duration) {
 	time.Sleep(at)
 	killed := time.Now()
 	c.Kill()
+	c.killed = append(c.killed, killed)
 	stop()
 	c.Restart()
 	down = time.Since(killed)
 	c.capture = phonetest.StartCapture(c.t, uint16(c.FirstRTP), uint16(c.LastRTP))
 	defer c.capture.Stop()
 	c.compare()
+	c.messages(false)
 	c.sound()
 	if c.t.Failed() {
 		c.t.Fatalf("killed after %v", at)
@@ -117,9 +126,77 @@ func (c *crash) finish() {
 			c.t.Errorf("%s has seen %d calls", number, calls)
 		}
 	}
+	for _, id := range c.written {
+		if len(c.chat.answers(id)) == 0 { // as senders do who are not told
+			c.write(id)
+			c.chat.answer(id, 1)
+		}
+	}
+	c.messages(true)
 	c.StopCleanly()
 	for _, p := range c.phones {
 		p.Expect("CALL_CLOSED", 10*time.Second)
+	}
+	c.recordings()
+}
+
+func (c *crash) write(id string) {
+	c.chat.write("\xf1" + `{"co":"so far","id":"` + id + `","from":"2001"}`)
+}
+
+// messages holds the log against what was acknowledged, or, at the end, against all that was written: each once.
+func (c *crash) messages(all bool) {
+	c.t.Helper()
+	logged := map[string]int{}
+	for after, more := 0.0, true; more; {
+		a := c.Must(200, "GET", fmt.Sprintf("/api/v1/conferences/%s/messages?limit=200&after=%.0f", c.uid, after), c.token, nil).JSON
+		list, _ := a["messages"].([]any)
+		for _, e := range list {
+			e, _ := e.(map[string]any)
+			logged[fmt.Sprint(e["id"])]++
+		}
+		after, _ = a["after"].(float64)
+		more = len(list) == 200
+	}
+	for _, id := range c.written {
+		if n := logged[id]; n > 1 || n == 0 && (all || len(c.chat.answers(id)) > 0) {
+			c.t.Errorf("message %s is in the log %d times", id, n)
+		}
+	}
+	if !all {
+		return
+	}
+	seen := map[string]bool{}
+	for _, m := range c.chat.group.Messages() {
+		if msg, err := wire.DecodeMessage(m.Payload); err == nil {
+			seen[msg.ID] = true
+		}
+	}
+	for _, id := range c.written {
+		if !seen[id] {
+			c.t.Errorf("message %s has not reached 2002", id)
+		}
+	}
+}
+
+// recordings looks whether each life of the box has a recording of its own, whole and up to a second before its end.
+func (c *crash) recordings() {
+	c.t.Helper()
+	folder := filepath.Join(c.Data, "recordings")
+	list, err := record.NewLibrary(folder, record.Limits{}).List()
+	if err != nil || len(list) != len(c.killed)+1 {
+		c.t.Fatalf("%d recordings of %d lives: %v", len(list), len(c.killed)+1, err)
+	}
+	slices.SortFunc(list, func(a, b record.Info) int { return a.Started.Compare(b.Started) })
+	for i, r := range list {
+		if err := record.Verify(filepath.Join(folder, r.ID)); err != nil {
+			c.t.Errorf("recording %s: %v", r.ID, err)
+		}
+		if i < len(c.killed) {
+			if lost := c.killed[i].Sub(r.Started.Add(r.Length)); lost > time.Second {
+				c.t.Errorf("recording %s: the last %v are lost", r.ID, lost)
+			}
+		}
 	}
 }
 
@@ -129,8 +206,9 @@ func newCrash(t *testing.T, seed uint64) *crash {
 	for number := range crashHz {
 		users = append(users, boxtest.Settings{"name": number, "password": "secret-" + number})
 	}
+	broker := phonetest.StartMosquitto(t, phonetest.MosquittoConfig{})
 	box := boxtest.Start(t, boxtest.Config{Microphone: tone(placeHz), Settings: boxtest.Settings{
-		"place": boxtest.Settings{"join_at_start": true}, "sip": boxtest.Settings{"trust_loopback": false, "users": users},
+		"mqtt": boxtest.Settings{"broker": broker.URL()}, "place": boxtest.Settings{"join_at_start": true}, "sip": boxtest.Settings{"trust_loopback": false, "users": users},
 	}})
 	c := &crash{
 		Box: box, t: t, random: rand.New(rand.NewPCG(seed, 0)), phones: map[string]*phonetest.Baresip{},
@@ -158,6 +236,10 @@ func newCrash(t *testing.T, seed uint64) *crash {
 	c.capture = phonetest.StartCapture(t, uint16(box.FirstRTP), uint16(box.LastRTP))
 	c.hears("2003", placeHz)
 	c.capture.Stop()
+	c.chat = &chat{t: t, Box: box, token: c.token, uid: c.uid, broker: broker.Foreign}
+	c.chat.group = broker.Foreign("2002").Subscribe(c.chat.topic())
+	c.chat.notices = broker.Foreign("2001").Subscribe("/e/" + box.EID + "/u/2001/notice")
+	box.Must(200, "POST", "/api/v1/conferences/"+c.uid+"/commands", c.token, map[string]any{"do": "record"})
 	return c
 }
 
@@ -238,7 +320,11 @@ func (c *crash) steer() (stop func()) {
 // step gives one command. What may be found afterwards is what was, or what was asked for; once that is answered, it alone.
 func (c *crash) step() {
 	conf := "/api/v1/conferences/" + c.uid + "/commands"
-	switch n := c.random.IntN(5); {
+	switch n := c.random.IntN(6); {
+	case n == 5:
+		c.asked++
+		c.written = append(c.written, fmt.Sprint("w-", c.asked))
+		c.write(c.written[len(c.written)-1])
 	case n == 0:
 		on := c.random.IntN(2) == 0
 		c.command("lock", fmt.Sprint(on), conf, map[string]any{"do": map[bool]string{true: "lock", false: "unlock"}[on]})
