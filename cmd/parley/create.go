@@ -20,6 +20,7 @@ type request struct {
 const (
 	floorKept   = 10 * time.Second // for a speaker who drops off
 	emptyStands = time.Minute      // an immediate conference with nobody in it
+	maxMade     = 200              // conferences that stand or are to come, beside those of the settings
 )
 
 // create makes the conference of a create call (C-1, C-2), and invites into others that stand already. by is who asks, and may
@@ -34,6 +35,9 @@ func (h *house) create(req create.Request, by conference.Actor, may []conference
 			}
 			return r, nil
 		}
+	}
+	if h.made() >= maxMade {
+		return nil, &create.FieldError{Field: "conferList", Code: create.NoneFree, Want: fmt.Sprintf("%d conferences at a time at most", maxMade)}
 	}
 	number, err := h.number(req.Number)
 	if err != nil {
@@ -66,6 +70,16 @@ func (h *house) create(req create.Request, by conference.Actor, may []conference
 		}
 	}
 	return r, nil
+}
+
+// made is how many conferences there are that somebody has made.
+func (h *house) made() (n int) {
+	for _, r := range h.meetings {
+		if r.kind == conference.Immediate || r.kind == conference.Appointment {
+			n++
+		}
+	}
+	return n
 }
 
 // guests are those invited beside the host.
@@ -116,17 +130,28 @@ func (h *house) elsewhere(req create.Request, by conference.Actor, may []confere
 	return nil
 }
 
-// actor is by with the line in this conference's roster that belongs to his number.
+// actor is by with the line in this conference's roster that belongs to his number: one that is in before one that is not, his own
+// before one of XXX:YYY, and never one of somebody who has to prove yet that the number is his.
 func (r *meeting) actor(by conference.Actor) conference.Actor {
-	bound := by
+	if by.Member != "" || by.Name == "" {
+		return by
+	}
+	best := 0
 	for _, m := range r.Snapshot().Members {
+		rank := 0
 		switch {
-		case by.Member == "" && m.Number != "" && m.Number == by.Name:
-			by.Member = m.ID
-			return by
-		case bound.Member == "" && create.Bears(by.Name, m.Number):
-			bound.Member = m.ID // XXX:YYY, unless he has a line of his own
+		case m.Proving:
+		case m.Number == by.Name:
+			rank = 3
+		case create.Bears(by.Name, m.Number):
+			rank = 1
+		}
+		if rank > 0 && m.In() {
+			rank++
+		}
+		if rank > best {
+			best, by.Member = rank, m.ID
 		}
 	}
-	return bound
+	return by
 }

@@ -238,7 +238,7 @@ func (h *house) leave(l *leg, why string) {
 		return
 	}
 	h.prompts.drop(l)
-	l.meeting = nil
+	l.meeting, l.gone = nil, time.Time{} // the room's leg is seated again, and has a new life then
 	h.keep.markLeg(l)
 	r.legs = slices.DeleteFunc(r.legs, func(o *leg) bool { return o == l })
 	h.moved = true

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"time"
 
 	"parley/audio"
@@ -267,6 +268,9 @@ func (p *place) ringing() bool { return len(p.waiting) > 0 || len(p.asked) > 0 }
 // invited is told that a conference of this box calls the place, as a member or as another terminal of one. It rings until the key is pressed, unless the settings let
 // conferences in (C-4).
 func (p *place) invited(r *meeting, member string) {
+	if slices.ContainsFunc(p.asked, func(in invite) bool { return in.meeting == r && in.member == member }) {
+		return // it rings already
+	}
 	p.asked = append(p.asked, invite{r, member, p.house.now().Add(p.house.cfg.Place.NoAnswer)})
 	if r.leg(member) == nil {
 		p.house.do(r, conference.Command{Do: conference.Move, ID: member, State: conference.Alerting})

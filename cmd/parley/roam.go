@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -20,6 +21,9 @@ const fadeTime = 60 * time.Millisecond
 // firstSound is how long the old terminal goes on if nothing is heard of the new one.
 const firstSound = time.Second
 
+// errRoams: a member goes to one terminal at a time, or one person could take every line.
+var errRoams = errors.New("is being called at another terminal already")
+
 // roam calls a member at another number, or has the room ring if that is its own. The leg is nil for the room.
 func (h *house) roam(r *meeting, member, number string) (*leg, error) {
 	if number == h.cfg.Place.Number {
@@ -27,6 +31,11 @@ func (h *house) roam(r *meeting, member, number string) (*leg, error) {
 			h.place.invited(r, member)
 		}
 		return nil, nil
+	}
+	for _, l := range r.legs {
+		if l.member == member && l.roams {
+			return nil, errRoams
+		}
 	}
 	c, err := h.phone.Dial(sip.Dial{To: number, From: r.Number(), Name: r.theme(), Focus: true, Headers: h.announce(r, conference.Member{Number: number})})
 	if err != nil {
