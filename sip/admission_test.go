@@ -65,7 +65,7 @@ func TestPassword(t *testing.T) {
 	out := a.dial(Dial{To: b.uri("1000", "udp"), Auth: Auth{"ann", "secret"}})
 	in := b.next()
 	a.want(out, Answered)
-	if u := in.Info().User; u != "ann" {
+	if u := in.Info().User; u != "ann" || in.Info().Many {
 		t.Errorf("user %q", u)
 	}
 	out.Hold(true) // within the dialog nobody is asked again
@@ -114,8 +114,8 @@ func TestMutualTLS(t *testing.T) {
 	certs := withTLS(t)
 	a, b := newEnd(t, certs, everywhere("127.0.0.1")), newEnd(t, certs, everywhere("127.0.0.1"), peers)
 	out, in := a.call(b, "tls")
-	if u := in.Info().User; u != "pbx" {
-		t.Errorf("user %q", u)
+	if i := in.Info(); i.User != "pbx" || !i.Many {
+		t.Errorf("user %q, many %v", i.User, i.Many)
 	}
 	second, in2 := a.call(b, "tls")
 	second.Hangup("")

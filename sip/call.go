@@ -56,7 +56,8 @@ type Info struct {
 	SRTP      bool
 	HeldHere  bool          // we hold the far end
 	HeldThere bool          // the far end holds us
-	User      string        // admitted user name, from the digest; empty if none was asked for
+	User      string        // admitted user name, from the digest or certificate; empty if none was asked for
+	Many      bool          // User is a PBX, known by its certificate: who of those behind it calls is not proved
 	Upstream  string        // name of the upstream by whose contact it came, or through which it went
 	Began     time.Time     // Dial or INVITE
 	Answered  time.Time     // zero before

@@ -145,7 +145,7 @@ func (a *Agent) incoming(in *inbound, who admitted) *Call {
 		}
 	}
 	c.info.Transport, c.info.Peer = from.network, from.addr
-	c.info.User, c.info.Upstream = who.user, who.upstream
+	c.info.User, c.info.Many, c.info.Upstream = who.user, who.many, who.upstream
 	c.info.Agent = clean(header(req, "User-Agent"), maxName)
 	return c
 }

@@ -37,12 +37,12 @@ func (h *house) incoming(c *sip.Call) {
 
 // admit answers a call into a conference, or into its lobby.
 func (h *house) admit(r *meeting, l *leg) {
-	m := r.comer(memberOf(l.call, conference.Alerting), l.call.Info().User != "")
+	m := r.comer(memberOf(l.call, conference.Alerting), proved(l.call) != "")
 	if err := h.enter(r, l, m); err != nil {
 		l.call.Reject(refusal(err))
 		return
 	}
-	l.call.SetFocus(true)
+	l.call.SetFocus(m.Room != conference.Lobby) // who has to prove himself learns nothing of the conference
 	l.call.Answer()
 }
 
@@ -93,7 +93,15 @@ func codeOf(err error) int {
 
 // memberOf is how a call stands in the roster: by the name that it proved, where it proved one, else by what it says.
 func memberOf(c *sip.Call, s conference.State) conference.Member {
-	return conference.Member{Number: cmp.Or(c.Info().User, c.From()), Name: c.Name(), State: s}
+	return conference.Member{Number: cmp.Or(proved(c), c.From()), Name: c.Name(), State: s}
+}
+
+// proved is the name that a caller has proved to bear; empty: none. Of a PBX it is not that of who calls through it.
+func proved(c *sip.Call) string {
+	if i := c.Info(); !i.Many {
+		return i.User
+	}
+	return ""
 }
 
 // peer is the number at the far end of a call.

@@ -125,7 +125,7 @@ func (b *lobby) receive(r *meeting, l *leg) {
 	if l.call == nil {
 		return
 	}
-	caller := l.call.Info().User
+	caller := proved(l.call)
 	if caller == "" {
 		caller = "said:" + l.call.From()
 	}

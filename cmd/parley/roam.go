@@ -47,13 +47,15 @@ func (h *house) roam(r *meeting, member, number string) (*leg, error) {
 	return l, nil
 }
 
-// replaces seats a call that was made to take another's place (RFC 3891), if it is the same person's.
+// replaces seats a call that was made to take another's place (RFC 3891), if it is the same person's: the place of who has proved who he
+// is goes to nobody who only says so.
 func (h *house) replaces(l *leg, old *leg) {
 	var m conference.Member
 	if old != nil && old.meeting != nil {
 		m, _ = old.meeting.Member(old.member)
 	}
-	if m.Number == "" || m.Number != memberOf(l.call, "").Number {
+	only := old != nil && old.call != nil && proved(old.call) != "" && proved(l.call) == ""
+	if only || m.Number == "" || m.Number != memberOf(l.call, "").Number {
 		l.call.Reject(403, "Not your call")
 		return
 	}
