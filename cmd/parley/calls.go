@@ -215,11 +215,22 @@ func (l *leg) settle(e sip.Event) {
 	}
 }
 
+// mayAdd tells whether a member may have others called by his telephone alone: nobody who has to prove himself, and past the passwords
+// of a conference nobody but its hosts brings anybody in.
+func (r *meeting) mayAdd(member string) bool {
+	m, ok := r.Member(member)
+	return ok && !m.Proving && (!r.secret() || m.Role == conference.Chair)
+}
+
 // referred dials whom a member asked to have added, and tells the member how that comes out. The agent asked us before
 // whether it may.
 func (h *house) referred(l *leg, e sip.Event) {
 	if l.meeting == nil {
 		e.Refer.Progress(480, "")
+		return
+	}
+	if !l.meeting.mayAdd(l.member) {
+		e.Refer.Progress(403, "")
 		return
 	}
 	if !e.Refer.Here { // past the routes a caller could make the box call anywhere (X-7a)

@@ -77,3 +77,24 @@ func TestConferencesAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// A telephone's REFER is no way past the passwords, and none for a stranger to have the box call somebody.
+func TestWhoMayHaveOthersCalled(t *testing.T) {
+	h := newHall(t)
+	for id, m := range map[string]conference.Member{"host": {Role: conference.Chair}, "stranger": {Room: conference.Lobby}} {
+		m.ID, m.State = id, conference.Connected
+		if err := h.house.do(h.conf, conference.Command{Do: conference.Add, Member: m}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, secret := range []bool{false, true} {
+		if secret {
+			h.conf.user = create.Hash("115577")
+		}
+		for id, want := range map[string]bool{"host": true, "stranger": false, "m1": !secret, "nobody": false} {
+			if got := h.conf.mayAdd(id); got != want {
+				t.Errorf("%s, with passwords %v: %v", id, secret, got)
+			}
+		}
+	}
+}
