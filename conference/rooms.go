@@ -175,6 +175,11 @@ func (s *step) closeEmptyRooms() {
 		if !slices.ContainsFunc(s.members, func(m *Member) bool { return m.Room == r.ID }) {
 			s.at.Rooms = slices.DeleteFunc(s.at.Rooms, func(o Room) bool { return o.ID == r.ID })
 			s.tell(RoomClosed, nil).Room = r.ID
+			for _, m := range s.members { // another room may have that name later, and others in it
+				if m.AskedTo == r.ID {
+					s.declined(m, "the room has closed")
+				}
+			}
 		}
 	}
 }

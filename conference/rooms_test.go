@@ -114,3 +114,16 @@ func TestRoomsAreBounded(t *testing.T) {
 		t.Fatalf("%d rooms", n)
 	}
 }
+
+// A wish is for one room, and not for a later one of that name in which others are.
+func TestAWishEndsWithItsRoom(t *testing.T) {
+	s := meeting(t, Rules{})
+	s.do(Command{Do: OpenRoom, IDs: []string{"a"}, Room: "x", By: by("h")})
+	s.do(Command{Do: AskRoom, IDs: []string{"b"}, By: by("a")})
+	s.do(Command{Do: Return, By: by("a")})
+	s.do(Command{Do: OpenRoom, IDs: []string{"c", "h"}, Room: "x", By: by("h")})
+	s.refused(Command{Do: Accept, By: by("b")}, ErrInvalid)
+	if m := s.get("b"); m.Room != Hall || m.Asked != "" {
+		t.Fatalf("%+v", m)
+	}
+}
