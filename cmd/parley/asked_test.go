@@ -88,6 +88,7 @@ func (p *person) do(conf, uid string, do conference.Do, args map[string]any) map
 
 // C-11 … C-15, C-18 and the create call, asked over MQTT and over HTTP in turn: both have one meaning.
 func TestControlsThroughBothDoors(t *testing.T) {
+	t.Parallel()
 	a := assemble(t, phonetest.G722, nil, map[string]float64{host: 500, "2002": 700, "2003": 1100})
 	chair, guest := newPerson(t, a.Box, a.watch, host, "host"), newPerson(t, a.Box, a.watch, "2002", "guest")
 
@@ -165,6 +166,7 @@ func jws(header, claims string, sign func(string) []byte) string {
 // What is forged, late, repeated or meant for another conference is refused at either door with a name for it, and is in the log
 // once, however often it comes.
 func TestForgedAndStaleCommands(t *testing.T) {
+	t.Parallel()
 	box := boxtest.Start(t, boxtest.Config{})
 	watch := box.Watch()
 	state := watch.Wait("/conf/1000/state", "the standing conference", 10*time.Second, func(map[string]any) bool { return true })

@@ -28,6 +28,7 @@ func awayFor(t *testing.T) time.Duration {
 // C-5, spec 6: while the broker is away the meeting goes on and is run over HTTP; when the broker is back, without its memory,
 // everybody is told all that has happened, in order and nothing twice.
 func TestBrokerAwayInAConference(t *testing.T) {
+	t.Parallel()
 	broker := phonetest.StartMosquitto(t, phonetest.MosquittoConfig{})
 	relay := phonetest.StartRelay(t, broker.Addr())
 	box := boxtest.Start(t, boxtest.Config{Settings: boxtest.Settings{

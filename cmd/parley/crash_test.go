@@ -51,6 +51,7 @@ type booking struct{ theme, uid string }
 // Killed at any moment, with commands going on: the same conferences, rules, bookings and mutes as were answered; no number of an event
 // comes twice; calls go on, both ways, without the phones having seen another.
 func TestKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	rounds, seed := 20, uint64(time.Now().UnixNano())
 	if n, err := strconv.Atoi(os.Getenv("PARLEY_SOAK")); err == nil {
 		rounds = n

@@ -253,6 +253,7 @@ func TestEarlyComersWait(t *testing.T) {
 
 // the join key enters what is booked for the place, by a list that is signed by a known key and outlives a restart.
 func TestTheJoinKeyEntersWhatIsBooked(t *testing.T) {
+	t.Parallel()
 	b := newParlour(t, nearSays, boxtest.Settings{"conferences": []any{
 		boxtest.Settings{"number": "1000"}, boxtest.Settings{"number": "1203"}, boxtest.Settings{"number": "1204"},
 	}})

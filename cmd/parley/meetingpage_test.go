@@ -36,6 +36,7 @@ func shape(text string) string {
 
 // docs/meeting.md: what its host types is done, and answered as the page shows. With -renew the page is made anew.
 func TestMeetingPage(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile(meetingPage)
 	if err != nil {
 		t.Fatal(err)

@@ -177,6 +177,7 @@ func (a *assembly) notices(event, member string) (list []string) {
 // C-8: where nothing comes of it, the member stays where he is, whole; where the old telephone is hung up while the new one rings, he
 // goes on from the new one; a room that rings for him stops when he has left.
 func TestRoamingThatFails(t *testing.T) {
+	t.Parallel()
 	a := assemble(t, phonetest.PCMU, nil, map[string]float64{host: 310, "2002": 700, "2003": 1100}, "2003")
 	a.create(nil, "2002")
 	a.in(host, "2002")

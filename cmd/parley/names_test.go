@@ -40,6 +40,7 @@ func harmful(text string) string {
 // A name that a caller, a create call or a command gives goes nowhere as it is: not into topics, answers, the event package's XML or
 // the log; what cannot be a name is refused with the field's name.
 func TestNamesGoNowhereUnescaped(t *testing.T) {
+	t.Parallel()
 	box := boxtest.Start(t, boxtest.Config{})
 	watch := box.Watch()
 	uid := fmt.Sprint(watch.Wait("/conf/1000/state", "the standing conference", 10*time.Second, func(map[string]any) bool { return true })["uid"])
@@ -142,6 +143,7 @@ func TestNamesGoNowhereUnescaped(t *testing.T) {
 // C-4: another box's place is called by a conference. It knows the call by the notice that it had, takes it as its settings say, and tells
 // which conference that is; who has the token and calls from elsewhere, or has none, is any caller.
 func TestABoxAsTheTerminalOfAMember(t *testing.T) {
+	t.Parallel()
 	broker := phonetest.StartMosquitto(t, phonetest.MosquittoConfig{})
 	shared := func(box string, more boxtest.Settings) boxtest.Settings {
 		s := boxtest.Settings{"box": box, "mqtt": boxtest.Settings{"broker": broker.URL()}}

@@ -12,6 +12,7 @@ import (
 
 // C-4, C-16, P-1: what concerns one person alone is told on his own topic, and on nobody else's.
 func TestWhatOnePersonIsTold(t *testing.T) {
+	t.Parallel()
 	a := assemble(t, phonetest.PCMU, nil, map[string]float64{host: 500, "2002": 700, "2003": 1100})
 	a.create(boxtest.Settings{"maxSpeaker": 2}, "2002", "2003")
 	a.begin("2002", "2003")

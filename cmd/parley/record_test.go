@@ -328,6 +328,7 @@ func TestRecordingSurvivesAKill(t *testing.T) {
 // C-21: with the disk nearly full nothing is recorded, who asks is told why, and an alert is raised; there being room again, it
 // works. When the disk becomes full in the middle, the recording ends and the conference goes on.
 func TestRecordingWithTheDiskFull(t *testing.T) {
+	t.Parallel()
 	disk := fullDisk(t)
 	size := func(s string) {
 		if err := unix.Mount("parley-test", disk, "tmpfs", unix.MS_REMOUNT, "size="+s); err != nil {

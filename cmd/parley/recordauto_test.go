@@ -10,6 +10,7 @@ import (
 
 // With the setting, a conference is recorded from its start on, and the recording ends with it.
 func TestRecordingByItself(t *testing.T) {
+	t.Parallel()
 	a := assemble(t, phonetest.PCMU, boxtest.Settings{"recording": boxtest.Settings{"auto": true}}, map[string]float64{host: 500, "2002": 700})
 	a.create(nil, "2002")
 	a.begin("2002")

@@ -127,6 +127,9 @@ func New(t testing.TB, cfg Config) *Box {
 		"http":   Settings{"listen": b.HTTP},
 		// A tone whenever somebody comes or goes would be in the way of whoever judges sound.
 		"meetings": Settings{"greet": false},
+		// At the default bitrate Opus takes a mixture of tones for speech now and then, and then keeps their pitch better than
+		// their levels, by which recordings are judged.
+		"recording": Settings{"bitrate": 64000},
 	}
 	merge(settings, cfg.Settings)
 	text, err := yaml.Marshal(settings)
@@ -188,6 +191,9 @@ func (b *Box) Begin() {
 	b.Process = phonetest.Start(b.t, b.Data, command[0], command[1:]...)
 	process := b.Process
 	b.t.Cleanup(func() {
+		if b.t.Failed() {
+			b.t.Log(b.counters())
+		}
 		if text := strings.Join(process.Lines(), "\n"); strings.Contains(text, "DATA RACE") || strings.Contains(text, "panic:") {
 			b.t.Errorf("the box said:\n%s", text)
 		}
