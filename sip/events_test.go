@@ -207,6 +207,19 @@ func TestSubscriptionExpires(t *testing.T) {
 	w.answer(n, 200, "", "")
 }
 
+// The roster of a conference with passwords is for who is in it: nobody subscribes to it from outside a call.
+func TestPrivateRosterIsRefused(t *testing.T) {
+	e := newEnd(t, func(c *Config) {
+		c.ConferenceInfo = func(string) (*ConferenceState, bool) { return &ConferenceState{Entity: "sip:1000@box", Private: true}, true }
+	})
+	w := newWire(t, e)
+	w.send(w.request("SUBSCRIBE", 1, "", "Event: conference", "Expires: 60"))
+	w.wantCode(403, "SUBSCRIBE")
+	if n := e.subscribers(); n != 0 {
+		t.Errorf("%d subscriptions", n)
+	}
+}
+
 // After many calls there are as many goroutines and file descriptors as before, and every table is empty.
 func TestManyCalls(t *testing.T) {
 	n := 1000

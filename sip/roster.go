@@ -21,6 +21,7 @@ type ConferenceState struct {
 	Subject string
 	Max     int // 0: not told
 	Locked  bool
+	Private bool             // only who is in a call with it may subscribe
 	Users   []ConferenceUser // in roster order
 }
 

@@ -211,8 +211,13 @@ func (a *Agent) serveSubscribe(in *inbound) {
 		return
 	}
 	number := userOf(in.req.Recipient)
-	if _, there := a.cfg.ConferenceInfo(number); !there {
+	state, there := a.cfg.ConferenceInfo(number)
+	switch {
+	case !there:
 		in.reply(404, "")
+		return
+	case state != nil && state.Private:
+		in.reply(403, "")
 		return
 	}
 	n, ok := subscriptionTime(in)

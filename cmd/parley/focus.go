@@ -34,7 +34,7 @@ func (f *focus) opened(r *meeting) {
 }
 
 func (f *focus) state(r *meeting, s *conference.Snapshot) *sip.ConferenceState {
-	state := &sip.ConferenceState{Entity: f.uri(s.Number), Subject: s.Theme, Max: s.Max, Locked: s.Locked}
+	state := &sip.ConferenceState{Entity: f.uri(s.Number), Subject: s.Theme, Max: s.Max, Locked: s.Locked, Private: r.secret()}
 	for i := range s.Members {
 		m := &s.Members[i]
 		u := sip.ConferenceUser{
