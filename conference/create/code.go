@@ -43,7 +43,7 @@ func Codes() []Meaning {
 		{OutOfRange, "out_of_range", "a number outside its range, or an end that is not after the start"},
 		{Duplicate, "duplicate", "a member is named twice"},
 		{Taken, "taken", "another conference has this number"},
-		{NoneFree, "none_free", "no number is free"},
+		{NoneFree, "none_free", "no number is free, or as many conferences stand as the box takes"},
 		{NoConference, "no_conference", "members are for a conference that does not exist"},
 		{Unauthorized, "unauthorized", "no token, or one that does not count"},
 		{Denied, "denied", "the token does not give the right"},
