@@ -210,7 +210,9 @@ func TestSubscriptionExpires(t *testing.T) {
 // The roster of a conference with passwords is for who is in it: nobody subscribes to it from outside a call.
 func TestPrivateRosterIsRefused(t *testing.T) {
 	e := newEnd(t, func(c *Config) {
-		c.ConferenceInfo = func(string) (*ConferenceState, bool) { return &ConferenceState{Entity: "sip:1000@box", Private: true}, true }
+		c.ConferenceInfo = func(string) (*ConferenceState, bool) {
+			return &ConferenceState{Entity: "sip:1000@box", Private: true}, true
+		}
 	})
 	w := newWire(t, e)
 	w.send(w.request("SUBSCRIBE", 1, "", "Event: conference", "Expires: 60"))
