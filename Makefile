@@ -41,7 +41,7 @@ test: go-version ## vet, and all tests with the race detector
 	go vet -race ./...
 	go test -race -timeout 15m $$(go list ./... | grep -v '^parley/cmd/parley$$')
 	@echo 'parley: whole boxes, with real telephones, in real time'
-	go test -race -timeout 25m -parallel 4 ./cmd/parley
+	go test -race -timeout 25m -parallel 5 ./cmd/parley
 
 test-arm: go-version ## build the firmware and test it under qemu-user, armv7 and arm64
 	@scripts/need.sh $(ARM)

@@ -140,6 +140,7 @@ func plain(text string, number string) string {
 
 // X-7b: strangers get in nowhere and learn no numbers.
 func TestTheNetworkLearnsNothing(t *testing.T) {
+	t.Parallel()
 	o := openOffice(t)
 	t.Run("a stranger", func(t *testing.T) { o.stranger(t) })
 	t.Run("a wrong password", func(t *testing.T) { o.wrongPassword(t) })

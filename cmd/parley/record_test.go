@@ -285,6 +285,7 @@ func fetched(b *taping, r line) {
 // C-21: killed in the middle, the box has everything on its disk that was said up to a second before, and it plays; and it goes
 // on recording in another one, which names the first. Stopped in order it has all.
 func TestRecordingSurvivesAKill(t *testing.T) {
+	t.Parallel()
 	box := boxtest.Start(t, boxtest.Config{Microphone: tone(400), Settings: boxtest.Settings{"place": boxtest.Settings{"join_at_start": true}}})
 	b, watch := newTaping(t, box), box.Watch()
 	watch.Wait("/conf/1000/state", "the place speaking", 20*time.Second, func(p map[string]any) bool { return len(speaking(p)) == 1 })

@@ -103,6 +103,7 @@ type from struct {
 // every message of RFC 4475 and RFC 5118 gets what it should, over UDP and over TCP octet by octet; nothing goes to where its
 // headers point; and the box still takes calls.
 func TestTorture(t *testing.T) {
+	t.Parallel()
 	t.Run("UDP", func(t *testing.T) { torture(t, (*rack).byUDP) })
 	t.Run("TCP", func(t *testing.T) { torture(t, (*rack).byTCP) })
 }
