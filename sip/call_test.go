@@ -212,6 +212,23 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// A request that is still being handled when the agent has ended opens no socket of its own.
+func TestNoSocketAfterTheEnd(t *testing.T) {
+	e := newEnd(t)
+	w := newWire(t, e)
+	w.send(w.request("OPTIONS", 1, ""))
+	w.wantCode(200, "OPTIONS")
+	e.stop()
+	late, err := e.agent.tp.GetConnection("udp", w.addr())
+	if err != nil || late == nil {
+		t.Fatalf("no socket filed for %s: %v", w.addr(), err)
+	}
+	if got := late.LocalAddr().String(); got != e.addr("udp") {
+		t.Errorf("socket %s in place of the listener's", got)
+	}
+}
+
+
 // What the far end is told of where we are: the advertised host, else the address by which it reaches us.
 func TestAddresses(t *testing.T) {
 	for _, tc := range []struct{ name, listen, dial, rtp, advertise, want string }{

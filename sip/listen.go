@@ -195,12 +195,16 @@ func (n *network) close() {
 	for _, d := range n.dialled {
 		d.Close()
 	}
-	n.agent.tp.Close()
+	// UDP addresses stay filed with their closed sockets: a request that is being handled still finds one, and sipgo, which
+	// works on requests in goroutines that nobody can wait for, does not open another to answer it.
+	streams := []*gosip.ConnectionPool{n.agent.tp.Pool("tcp"), n.agent.tp.Pool("tls")}
+	for _, pool := range streams {
+		pool.Clear()
+	}
 	n.readers.Wait()
-	// A message that was being handled meanwhile may have made sipgo open a socket to answer it.
-	for _, network := range []string{"udp", "tcp", "tls"} {
-		for n.agent.tp.Pool(network).Size() > 0 {
-			n.agent.tp.Close()
+	for _, pool := range streams {
+		for pool.Size() > 0 { // one was being accepted
+			pool.Clear()
 			time.Sleep(time.Millisecond)
 		}
 	}
