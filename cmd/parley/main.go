@@ -121,7 +121,12 @@ func cmdRun(args []string, out io.Writer) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
-	return run(ctx, cfg, o, out)
+	err = run(ctx, cfg, o, out)
+	var next *nextLife
+	if errors.As(err, &next) {
+		return next.begin()
+	}
+	return err
 }
 
 // loadConfig reads the named file, else parley.yaml in the data folder, else takes the defaults.
