@@ -179,7 +179,7 @@ func cmdSettings(out io.Writer) error {
 
 func cmdBoards(out io.Writer) error {
 	for _, b := range board.List() {
-		fmt.Fprintf(out, "%-10s %s\n", b.Name, b.Title)
+		fmt.Fprintf(out, "%-11s %s\n", b.Name, b.Title)
 	}
 	return nil
 }
