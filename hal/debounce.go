@@ -6,14 +6,16 @@ import "time"
 type Timing struct {
 	Debounce time.Duration // a level counts when it has lasted so long
 	Repeat   time.Duration // a press that begins so soon after the one before it is a repeated one
-	Hold     time.Duration // a key that is down so long is a long press
+	Holding  time.Duration // a key that is down so long may become a long press
+	Hold     time.Duration // and so long, is one
 	Stuck    time.Duration // and so long, stuck
 	Chatter  int           // more edges than this within a second is chattering
 }
 
 // DefaultTiming is what the settings begin with.
 func DefaultTiming() Timing {
-	return Timing{Debounce: 20 * time.Millisecond, Repeat: 400 * time.Millisecond, Hold: 10 * time.Second, Stuck: 30 * time.Second, Chatter: 40}
+	return Timing{Debounce: 20 * time.Millisecond, Repeat: 400 * time.Millisecond, Holding: 2 * time.Second, Hold: 10 * time.Second,
+		Stuck: 30 * time.Second, Chatter: 40}
 }
 
 // Kind is what happened to a key.
@@ -27,6 +29,8 @@ const (
 	Pressed
 	// Released: the key has been up for Timing.Debounce after a Pressed.
 	Released
+	// Holding: the key is down for Timing.Holding; once per press. A LongPress follows unless it is let go.
+	Holding
 	// LongPress: the key is down for Timing.Hold; once per press.
 	LongPress
 	// Stuck: the key is down for Timing.Stuck; it says nothing more until it is up again.
@@ -37,7 +41,7 @@ const (
 	Healed
 )
 
-var kindNames = []string{"leading", "pressed", "released", "long-press", "stuck", "chattering", "healed"}
+var kindNames = []string{"leading", "pressed", "released", "holding", "long-press", "stuck", "chattering", "healed"}
 
 // String is the kind's name.
 func (k Kind) String() string { return nameOf(kindNames, int(k)) }
@@ -67,7 +71,8 @@ type Debounce struct {
 type keyState struct {
 	level, down bool
 	begun       bool      // Leading was told, and it is not yet decided what it becomes
-	muffled     bool      // held since the start, or pressed while chattering: no Pressed, Released or LongPress
+	muffled     bool      // held since the start, or pressed while chattering: no Pressed, Released, Holding or LongPress
+	holding     bool      // told for this press
 	long, stuck bool      // told for this press
 	chattering  bool      // told
 	changed     time.Time // the last edge
@@ -165,7 +170,10 @@ func (k *keyState) due(t Timing) (at time.Time) {
 	if k.level != k.down || k.begun {
 		sooner(k.changed.Add(t.Debounce))
 	}
-	if k.down && k.level && !k.long && !k.muffled {
+	if k.down && k.level && !k.holding && !k.muffled {
+		sooner(k.heldFor(t.Holding))
+	}
+	if k.down && k.level && k.holding && !k.long && !k.muffled {
 		sooner(k.heldFor(t.Hold))
 	}
 	if k.down && k.level && !k.stuck {
@@ -193,7 +201,10 @@ func (d *Debounce) happen(key Key, k *keyState, at time.Time) {
 	case k.chattering && k.changed.Add(chatterWindow).Equal(at):
 		k.chattering, k.edges = false, 0
 		d.tell(key, Healed, at)
-	case k.down && k.level && !k.long && !k.muffled && k.heldFor(d.timing.Hold).Equal(at):
+	case k.down && k.level && !k.holding && !k.muffled && k.heldFor(d.timing.Holding).Equal(at):
+		k.holding = true
+		d.tell(key, Holding, at)
+	case k.down && k.level && k.holding && !k.long && !k.muffled && k.heldFor(d.timing.Hold).Equal(at):
 		k.long = true
 		d.tell(key, LongPress, at)
 	default:
@@ -217,7 +228,7 @@ func (d *Debounce) settle(key Key, k *keyState, at time.Time) {
 		if k.stuck {
 			d.tell(key, Healed, at)
 		}
-		k.long, k.stuck, k.muffled = false, false, false
+		k.holding, k.long, k.stuck, k.muffled = false, false, false, false
 	}
 }
 

@@ -21,10 +21,14 @@ const (
 	DoubleWink          // on, with two short gaps every second
 	Flash               // off, with a short flash every two seconds
 	DoubleFlash         // off, with two short flashes every two seconds
+	Flurry              // a second of flicker, a second dark
+	Blip                // on, with a short gap every two seconds
 	numPatterns
 
 	// WithFault, added to any of them, is a burst of flicker on top, every two seconds.
 	WithFault Pattern = 0x80
+	// WithReset, added to any of them, is a second of flicker in every two.
+	WithReset Pattern = 0x40
 )
 
 // step is the time of one letter of a rhythm.
@@ -42,10 +46,15 @@ var rhythms = [numPatterns]string{
 	DoubleWink:  "#######.#.",
 	Flash:       "#...................",
 	DoubleFlash: "#.#.................",
+	Flurry:      "#.#.#.#.#...........",
+	Blip:        "###################.",
 }
 
 // faultBurst is how many steps of every two seconds WithFault takes, at their end: flashes stand at the beginning.
 const faultBurst = 6
+
+// resetBurst is how many steps of every two seconds WithReset takes, at their beginning.
+const resetBurst = 10
 
 // Blink tells whether a lamp with pattern p is lit at the time since any common beginning.
 func Blink(p Pattern, since time.Duration) bool {
@@ -53,6 +62,12 @@ func Blink(p Pattern, since time.Duration) bool {
 		since = 0
 	}
 	n := int(since/step) % 20
+	if p&WithReset != 0 {
+		p &^= WithReset
+		if n < resetBurst {
+			return n%2 == 0
+		}
+	}
 	if p&WithFault != 0 {
 		p &^= WithFault
 		if n >= 20-faultBurst {
@@ -69,9 +84,12 @@ func Blink(p Pattern, since time.Duration) bool {
 // State is a rung of the ladder: what the status lamp may have to show.
 type State uint8
 
-// The ladder, from the top. The highest rung that is true is shown.
+// The ladder, from the top. The highest rung that is true is shown. Above it stands what a finger on the reset key wants
+// to know at that moment.
 const (
-	StateFault State = iota
+	StateReset     State = iota // the box resets itself
+	StateResetting              // it will if the key is held on
+	StateFault
 	StateRecording
 	StatePrivateRoom
 	StateFloorGranted
@@ -83,7 +101,7 @@ const (
 	NumStates = iota
 )
 
-var stateNames = [NumStates]string{"fault", "recording", "private room", "floor granted", "queued", "ringing", "in call", "joinable", "idle"}
+var stateNames = [NumStates]string{"reset", "reset key held", "fault", "recording", "private room", "floor granted", "queued", "ringing", "in call", "joinable", "idle"}
 
 // String is the state's name.
 func (s State) String() string { return nameOf(stateNames[:], int(s)) }
@@ -104,7 +122,7 @@ func (s States) Has(x State) bool { return x == StateIdle || s&(1<<x) != 0 }
 
 // Top is the highest rung of s.
 func (s States) Top() State {
-	for x := StateFault; x < StateIdle; x++ {
+	for x := State(0); x < StateIdle; x++ {
 		if s.Has(x) {
 			return x
 		}
@@ -114,6 +132,8 @@ func (s States) Top() State {
 
 // shown is how each rung looks: on a status lamp of its own, and on the only lamp of a board, where steady light means muted.
 var shown = [NumStates]struct{ status, only Pattern }{
+	StateReset:        {Blip, Blip},
+	StateResetting:    {Flurry, Flurry},
 	StateFault:        {Flicker, Flicker},
 	StateRecording:    {Wink, Wink},
 	StatePrivateRoom:  {DoubleWink, DoubleWink},
@@ -136,13 +156,17 @@ func MuteLamp(muted bool) Pattern {
 // StatusLamp is the status lamp's pattern.
 func StatusLamp(s States) Pattern { return shown[s.Top()].status }
 
-// OnlyLamp is the pattern of the lamp of a board that has one: mute above all, fault as a burst on top.
+// OnlyLamp is the pattern of the lamp of a board that has one: mute above all, fault and reset as bursts on top.
 func OnlyLamp(muted bool, s States) Pattern {
 	p := On
-	if !muted {
-		p = shown[(s &^ (1 << StateFault)).Top()].only
+	if below := s &^ (1<<StateFault | 1<<StateResetting); !muted {
+		p = shown[below.Top()].only
 	}
-	if s.Has(StateFault) {
+	switch {
+	case s.Has(StateReset): // the box and its gate are about to go
+	case s.Has(StateResetting):
+		p |= WithReset
+	case s.Has(StateFault):
 		p |= WithFault
 	}
 	return p

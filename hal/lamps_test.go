@@ -26,8 +26,9 @@ func rhythm(p hal.Pattern) string {
 // the ladder, and that no two rungs look the same.
 func TestLadder(t *testing.T) {
 	looks := map[string]hal.State{}
-	only := map[string]hal.State{rhythm(hal.OnlyLamp(true, 0)): 99, rhythm(hal.OnlyLamp(true, hal.States(0).With(hal.StateFault))): 98}
-	for s := hal.StateFault; s < hal.NumStates; s++ {
+	only := map[string]hal.State{rhythm(hal.OnlyLamp(true, 0)): 99, rhythm(hal.OnlyLamp(true, hal.States(0).With(hal.StateFault))): 98,
+		rhythm(hal.OnlyLamp(true, hal.States(0).With(hal.StateResetting))): 97}
+	for s := hal.State(0); s < hal.NumStates; s++ {
 		var all hal.States
 		for below := s; below < hal.NumStates; below++ {
 			all = all.With(below)
@@ -40,10 +41,17 @@ func TestLadder(t *testing.T) {
 			t.Errorf("%s looks like %s: %s", s, other, r)
 		}
 		looks[r] = s
-		if s == hal.StateFault {
-			continue // a burst on top of the others
+		patterns := []hal.Pattern{hal.OnlyLamp(false, all), hal.OnlyLamp(false, all.With(hal.StateFault))}
+		if held := rhythm(hal.OnlyLamp(false, all.With(hal.StateResetting))); s > hal.StateReset && !strings.HasPrefix(held, "#.#.#.#.#.") {
+			t.Errorf("one lamp: %s hides that the reset key is held: %s", s, held)
 		}
-		for _, p := range []hal.Pattern{hal.OnlyLamp(false, all), hal.OnlyLamp(false, all.With(hal.StateFault))} {
+		switch s {
+		case hal.StateFault, hal.StateResetting:
+			continue // a burst on top of the others
+		case hal.StateReset:
+			patterns = patterns[:1] // nothing comes on top
+		}
+		for _, p := range patterns {
 			if other, twice := only[rhythm(p)]; twice {
 				t.Errorf("one lamp: %s looks like %s: %s", s, other, rhythm(p))
 			}
@@ -55,7 +63,7 @@ func TestLadder(t *testing.T) {
 	}
 }
 
-// A board with one lamp: mute above all, fault as a blink on top.
+// A board with one lamp: mute above all, fault and a held reset key as a blink on top.
 func TestOnlyLamp(t *testing.T) {
 	ringing := hal.States(0).With(hal.StateRinging, hal.StateRecording)
 	for _, x := range []struct {
@@ -65,6 +73,9 @@ func TestOnlyLamp(t *testing.T) {
 	}{
 		{true, ringing, "####################"},
 		{true, ringing.With(hal.StateFault), "###############.#.#."},
+		{true, ringing.With(hal.StateFault, hal.StateResetting), "#.#.#.#.#.##########"},
+		{false, hal.States(0).With(hal.StateFault, hal.StateResetting), "#.#.#.#.#..........."},
+		{false, hal.States(0).With(hal.StateInCall, hal.StateReset, hal.StateResetting), "###################."},
 		{false, 0, "...................."},
 		{false, hal.States(0).With(hal.StateFault), "..............#.#.#."},
 		{false, ringing, "#########.#########."},
