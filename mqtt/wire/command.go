@@ -18,16 +18,20 @@ const (
 	VerbLeave  Verb = "leave"  // the place goes out of it
 	VerbDial   Verb = "dial"   // Args.Number is called
 	VerbHangup Verb = "hangup" // Args.Call is ended; without it, the place's own
+
+	VerbSupport      Verb = "support"       // a support bundle is published on Box.Support
+	VerbFactoryReset Verb = "factory-reset" // everything on the box but its identity goes; needs Args.Confirm and Sess
 )
 
 // verbArgs holds which arguments each verb takes.
-var verbArgs = map[Verb]struct{ number, call bool }{
+var verbArgs = map[Verb]struct{ number, call, confirm bool }{
 	VerbMute: {}, VerbUnmute: {}, VerbJoin: {}, VerbLeave: {}, VerbDial: {number: true}, VerbHangup: {call: true},
+	VerbSupport: {}, VerbFactoryReset: {confirm: true},
 }
 
 // Verbs lists the verbs of this version.
 func Verbs() []Verb {
-	return []Verb{VerbMute, VerbUnmute, VerbJoin, VerbLeave, VerbDial, VerbHangup}
+	return []Verb{VerbMute, VerbUnmute, VerbJoin, VerbLeave, VerbDial, VerbHangup, VerbSupport, VerbFactoryReset}
 }
 
 // Known tells whether v is a verb of this version.
@@ -35,8 +39,9 @@ func (v Verb) Known() bool { _, ok := verbArgs[v]; return ok }
 
 // Args are the arguments of a command.
 type Args struct {
-	Number string `json:"number,omitempty"` // dial: digits, XXX:YYY or a SIP URI
-	Call   string `json:"call,omitempty"`   // hangup: an id of Calls
+	Number  string `json:"number,omitempty"`  // dial: digits, XXX:YYY or a SIP URI
+	Call    string `json:"call,omitempty"`    // hangup: an id of Calls
+	Confirm string `json:"confirm,omitempty"` // factory-reset: the box's name, once more
 }
 
 // Command is what an Envelope holds. It names box and verb itself, so that nobody can send it again to another box or
@@ -74,6 +79,12 @@ func (c *Command) Check() error {
 		return invalid("args.number", "%s takes none", c.Verb)
 	case !takes.call && c.Args.Call != "":
 		return invalid("args.call", "%s takes none", c.Verb)
+	case !takes.confirm && c.Args.Confirm != "":
+		return invalid("args.confirm", "%s takes none", c.Verb)
+	case takes.confirm && c.Args.Confirm != c.Box:
+		return invalid("args.confirm", "want the box's name")
+	case takes.confirm && c.Sess == 0: // or whoever has caught it could do it once more, since the box forgets that it did it
+		return invalid("sess", "%s is for one session", c.Verb)
 	case !each(c.Args.Number, numberChars):
 		return invalid("args.number", "want digits, letters and +*#:;=@.[]_-")
 	}

@@ -159,7 +159,7 @@ func TestTables(t *testing.T) {
 	c := Conf{eid: "{eid}", name: "{confName}"}
 	u, g := User{eid: "{eid}", uid: "{uid}"}, User{eid: "{eid}", uid: "{gid}"}
 	same(t, "topics", column(t, "topic"), []string{b.State(), b.Info(), b.Cmd("{verb}"), b.Res("{verb}"), b.Keys(), b.Mute(),
-		b.Call(), b.topic("alert/{id}"), b.Tele(), b.Levels(), b.LevelsLease(), b.Bookings(), c.Notice(), c.State(), c.Cmd(),
+		b.Call(), b.topic("alert/{id}"), b.Tele(), b.Levels(), b.LevelsLease(), b.Bookings(), b.Support(), c.Notice(), c.State(), c.Cmd(),
 		u.Cmd(), u.Notice(), u.IM(), g.IM()})
 }
 

@@ -134,6 +134,9 @@ func (b Box) LevelsLease() string { return b.topic("levels/lease") }
 // Bookings is retained: an Envelope around a Bookings.
 func (b Box) Bookings() string { return b.topic("bookings") }
 
+// Support is where a support bundle comes that was asked for, not retained: text, as gzip.
+func (b Box) Support() string { return b.topic("support") }
+
 // All matches every topic of the box.
 func (b Box) All() string { return b.topic("#") }
 
@@ -180,6 +183,7 @@ const (
 	KindConfState  Kind = "conf/state"
 	KindConfCmd    Kind = "conf/cmd"
 	KindBookings   Kind = "bookings"
+	KindSupport    Kind = "support"
 	KindUserCmd    Kind = "u/cmd"
 	KindUserNotice Kind = "u/notice"
 	KindIM         Kind = "im"
@@ -199,7 +203,7 @@ type Topic struct {
 var boxKinds = map[string]Kind{
 	"state": KindState, "info": KindInfo, "keys": KindKeys, "mute": KindMute, "call": KindCall,
 	"tele": KindTele, "levels": KindLevels, "levels/lease": KindLease,
-	"bookings": KindBookings,
+	"bookings": KindBookings, "support": KindSupport,
 }
 
 var (
