@@ -32,7 +32,9 @@ var payloads = map[string]func() checker{
 	"Snapshot": func() checker { return new(Snapshot) }, "Envelope": func() checker { return new(Envelope) },
 	"Command": func() checker { return new(Command) }, "Answer": func() checker { return new(Answer) },
 	"ConfCommand": func() checker { return new(ConfCommand) }, "UserNotice": func() checker { return new(UserNotice) },
-	"Bookings": func() checker { return new(Bookings) },
+	"Bookings": func() checker { return new(Bookings) }, "Desired": func() checker { return new(Desired) },
+	"Reported": func() checker { return new(Reported) }, "EnrolRequest": func() checker { return new(EnrolRequest) },
+	"EnrolAnswer": func() checker { return new(EnrolAnswer) },
 }
 
 var example = regexp.MustCompile("(?s)```json (\\w+)\n(.*?)\n```")
@@ -156,11 +158,14 @@ func TestTables(t *testing.T) {
 	same(t, "verbs", column(t, "verb"), verbs)
 	same(t, "verbs", verbs, mapKeys(verbArgs))
 	b := Box{eid: "{eid}", box: "{box}"}
-	c := Conf{eid: "{eid}", name: "{confName}"}
+	c, p := Conf{eid: "{eid}", name: "{confName}"}, Prov{client: "{clientid}"}
 	u, g := User{eid: "{eid}", uid: "{uid}"}, User{eid: "{eid}", uid: "{gid}"}
 	same(t, "topics", column(t, "topic"), []string{b.State(), b.Info(), b.Cmd("{verb}"), b.Res("{verb}"), b.Keys(), b.Mute(),
 		b.Call(), b.topic("alert/{id}"), b.Tele(), b.Levels(), b.LevelsLease(), b.Bookings(), b.Support(), c.Notice(), c.State(), c.Cmd(),
-		u.Cmd(), u.Notice(), u.IM(), g.IM()})
+		u.Cmd(), u.Notice(), u.IM(), g.IM(), b.Desired(), b.Reported(),
+		p.CSR(), p.Answer(EnrolAccepted), p.Answer(EnrolPending), p.Answer(EnrolRejected)})
+	same(t, "reasons of settings", column(t, "reason of settings"), SettingsReasons())
+	same(t, "reasons of enrolment", column(t, "reason of enrolment"), EnrolReasons())
 }
 
 func mapKeys[K ~string, V any](m map[K]V) (keys []string) {

@@ -134,6 +134,12 @@ func (b Box) LevelsLease() string { return b.topic("levels/lease") }
 // Bookings is retained: an Envelope around a Bookings.
 func (b Box) Bookings() string { return b.topic("bookings") }
 
+// Desired is retained: an Envelope around a Desired.
+func (b Box) Desired() string { return b.topic("config/desired") }
+
+// Reported is retained: Reported.
+func (b Box) Reported() string { return b.topic("config/reported") }
+
 // Support is where a support bundle comes that was asked for, not retained: text, as gzip.
 func (b Box) Support() string { return b.topic("support") }
 
@@ -184,12 +190,17 @@ const (
 	KindConfCmd    Kind = "conf/cmd"
 	KindBookings   Kind = "bookings"
 	KindSupport    Kind = "support"
+	KindDesired    Kind = "config/desired"
+	KindReported   Kind = "config/reported"
 	KindUserCmd    Kind = "u/cmd"
 	KindUserNotice Kind = "u/notice"
 	KindIM         Kind = "im"
+	KindCSR        Kind = "prov/csr"
+	KindEnrol      Kind = "prov"
 )
 
-// Topic is a topic taken apart. Of Box, ConfName and User one is set; Verb and Alert belong to their kinds.
+// Topic is a topic taken apart. Of Box, ConfName and User one is set; Verb, Alert and Status belong to their kinds. Those of enrolment
+// have no EID.
 type Topic struct {
 	Kind     Kind
 	EID      string
@@ -198,12 +209,13 @@ type Topic struct {
 	User     string // or, of KindIM, a group
 	Verb     Verb
 	Alert    string
+	Status   EnrolStatus
 }
 
 var boxKinds = map[string]Kind{
 	"state": KindState, "info": KindInfo, "keys": KindKeys, "mute": KindMute, "call": KindCall,
 	"tele": KindTele, "levels": KindLevels, "levels/lease": KindLease,
-	"bookings": KindBookings, "support": KindSupport,
+	"bookings": KindBookings, "support": KindSupport, "config/desired": KindDesired, "config/reported": KindReported,
 }
 
 var (
@@ -219,6 +231,9 @@ func ParseTopic(topic string) (Topic, error) {
 		return Topic{}, fmt.Errorf("%w: %.80q", ErrBadTopic, topic)
 	}
 	eid, root, name, leaf := parts[2], parts[3], parts[4], parts[5]
+	if eid == "_" && root == "prov" {
+		return parseProv(name, leaf)
+	}
 	if err := CheckEID(eid); err != nil {
 		return Topic{}, err
 	}
