@@ -22,7 +22,7 @@ type EnrolRequest struct {
 	Serial   string `json:"serial"`
 	Model    string `json:"model"` // board
 	Firmware string `json:"firmware"`
-	CSR      string `json:"csr"`  // PKCS #10 in PEM; its common name is Box
+	CSR      string `json:"csr"`  // PKCS #10 in PEM, see NewCSR: its common name is Box, its organizational unit Seal
 	Seal     string `json:"seal"` // public X25519 key to which secrets are to be sealed, base64
 }
 
