@@ -93,7 +93,8 @@ type API struct {
 	Files      *store.Files
 	Shared     func(uid string, f store.Info) // is told of each file that is whole now; nil: nobody is
 	Messages   Messages
-	Zone       *time.Location // of times without one; nil: the machine's
+	Support    func() ([]byte, error) // makes a support bundle, a gzip
+	Zone       *time.Location         // of times without one; nil: the machine's
 	Limits     create.Limits
 	Rate       float64          // requests per second of one token, ten times as many at once; 0: 20
 	Now        func() time.Time // nil: time.Now
@@ -164,6 +165,7 @@ func (a *api) routes() http.Handler {
 	mux.Handle(conf+"/messages", a.guarded(&methods{get: a.messages}))
 	mux.Handle(conf+"/files", a.guarded(&methods{get: a.files, post: a.begin}))
 	mux.Handle(conf+"/files/{id}", a.guarded(&methods{get: a.file, patch: a.upload, remove: a.deleteFile}))
+	mux.Handle(root+"support", a.guarded(&methods{get: a.support}))
 	mux.Handle(root+"recordings", a.guarded(&methods{get: a.recordings}))
 	mux.Handle(root+"recordings/{id}", a.guarded(&methods{get: a.recording, remove: a.deleteRecording}))
 	mux.Handle(root+"recordings/{id}/index", a.guarded(&methods{get: a.index}))

@@ -182,5 +182,6 @@ func (b *box) makeAPI() *web.API {
 		return nil
 	}
 	kept := recordings{b.house.tapes.library}
-	return b.shares.serve(&web.API{Tokens: b.tokens, House: api{b.house}, Zone: b.cfg.Meetings.Zone(), Recordings: kept, Index: kept.index})
+	return b.shares.serve(&web.API{Tokens: b.tokens, House: api{b.house}, Zone: b.cfg.Meetings.Zone(), Recordings: kept, Index: kept.index,
+		Support: b.support.bundle})
 }

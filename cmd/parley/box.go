@@ -9,6 +9,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"parley/board"
 	"parley/cmd/parley/config"
 	"parley/hal"
@@ -58,13 +60,16 @@ type box struct {
 	release func() // gives the lines of keys and lamps back
 	front   *front
 	life    *life
+	lines   *ring        // the last of the log
+	figures *metrics.Set // what is measured
+	support *support
 }
 
 // run is the box's life: it returns when ctx ends, after everything has stopped in order, or with what went wrong.
 func run(ctx context.Context, cfg config.Config, o options, out io.Writer) (err error) {
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
-	b := &box{cfg: cfg, began: time.Now(), life: newLife()}
+	b := &box{cfg: cfg, began: time.Now(), life: newLife(), lines: newRing()}
 	if b.board, err = board.Find(cfg.Board); err != nil {
 		return fmt.Errorf("setting `board`: %w", err)
 	}
@@ -73,7 +78,7 @@ func run(ctx context.Context, cfg config.Config, o options, out io.Writer) (err 
 	}
 	defer b.data.close()
 	b.front = newFront(b, o, quit, out)
-	b.log = newLogger(cfg.Log, b.front.logs())
+	b.log = newLogger(cfg.Log, io.MultiWriter(b.lines, b.front.logs()))
 	for _, w := range cfg.Warnings() {
 		b.log.Warn(w)
 	}
@@ -128,6 +133,8 @@ func (b *box) make() error {
 	if err := b.makeMessages(); err != nil {
 		return err
 	}
+	b.support = newSupport(b)
+	b.house.support, b.house.reset = b.publishSupport, b.reset
 	if err := b.makeWeb(); err != nil {
 		return err
 	}
@@ -254,6 +261,7 @@ func (b *box) start(ctx context.Context) error {
 	b.house.ask(b.welcome)
 	b.front.ready()
 	b.life.start("shares", b.shares.Run)
+	b.life.start("support", b.support.Run)
 	b.life.start("keys", b.listenKeys)
 	return nil
 }

@@ -82,7 +82,9 @@ var orders = map[wire.Verb]func(*house, wire.Verdict, settle){
 	wire.VerbDial: func(h *house, v wire.Verdict, s settle) {
 		s.follow(h.place.add(v.Command.Args.Number))
 	},
-	wire.VerbHangup: orderHangup,
+	wire.VerbHangup:       orderHangup,
+	wire.VerbFactoryReset: orderReset,
+	wire.VerbSupport:      orderSupport,
 }
 
 // orderMute sets or clears the reason "self"; while the key holds the gate, a wish to open it is refused and told.

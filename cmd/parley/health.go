@@ -19,13 +19,13 @@ import (
 
 // makeWeb makes the pages for those who watch over the box: is it alive, is it ready, how is it doing.
 func (b *box) makeWeb() (err error) {
+	b.figures = b.metrics()
 	if b.cfg.HTTP.Listen == "" {
 		return nil
 	}
 	conf := web.Config{
-		Listen: b.cfg.HTTP.Listen, Box: b.cfg.Box, Version: firmware(), Set: b.metrics(), Log: b.log,
-		Live:  []web.Check{{Name: "house", Probe: b.houseAnswers}, {Name: "mixer", Probe: b.mixerTicks}},
-		Ready: []web.Check{{Name: "sip", Probe: b.sipListens}, {Name: "card", Probe: b.cardOpen}},
+		Listen: b.cfg.HTTP.Listen, Box: b.cfg.Box, Version: firmware(), Set: b.figures, Log: b.log,
+		Live: b.liveChecks(), Ready: b.readyChecks(),
 	}
 	conf.API = b.makeAPI()
 	for _, u := range b.cfg.HTTP.Users {
@@ -41,6 +41,14 @@ func (b *box) makeWeb() (err error) {
 		return taken(err, "tcp", b.cfg.HTTP.Listen, "http.listen")
 	}
 	return nil
+}
+
+func (b *box) liveChecks() []web.Check {
+	return []web.Check{{Name: "house", Probe: b.houseAnswers}, {Name: "mixer", Probe: b.mixerTicks}}
+}
+
+func (b *box) readyChecks() []web.Check {
+	return []web.Check{{Name: "sip", Probe: b.sipListens}, {Name: "card", Probe: b.cardOpen}}
 }
 
 // readiness lists what is waited for before the box calls itself ready.

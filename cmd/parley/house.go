@@ -55,6 +55,9 @@ type house struct {
 	prompts  *prompts  // nil: nothing is spoken
 	lobby    *lobby    // nil: keys mean nothing
 	bookings *bookings // nil: nothing is booked
+
+	reset   func(by string) error // makes the box what it was when it left the factory
+	support func(settle) error    // publishes a support bundle, and answers
 }
 
 // dialer places calls; *sip.Agent is it.

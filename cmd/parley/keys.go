@@ -37,6 +37,7 @@ var keyTable = map[hal.Key]map[hal.Kind]func(*keys, hal.Event){
 	hal.KeyJoin:       {hal.Pressed: (*keys).joinPressed},
 	hal.KeyVolumeUp:   {hal.Pressed: func(k *keys, _ hal.Event) { k.louder(volumeStep) }},
 	hal.KeyVolumeDown: {hal.Pressed: func(k *keys, _ hal.Event) { k.louder(-volumeStep) }},
+	hal.KeyReset:      {hal.Holding: (*keys).resetHeld, hal.LongPress: (*keys).resetLong, hal.Released: (*keys).resetUp},
 }
 
 func (k *keys) handle(e hal.Event) {

@@ -15,8 +15,9 @@ type lamps struct {
 	single  bool // the board has one lamp, which shows both
 	house   *house
 
-	mu     sync.Mutex // holds states, and keeps an older look at the gate from being shown after a newer one
+	mu     sync.Mutex // holds what follows, and keeps an older look at the gate from being shown after a newer one
 	states hal.States
+	held   hal.States // what the reset key adds to them
 }
 
 // show brings the lamps to what is true now.
@@ -24,11 +25,19 @@ func (l *lamps) show() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.single {
-		l.blinker.Show(hal.LampStatus, hal.OnlyLamp(l.mic.Closed(), l.states))
+		l.blinker.Show(hal.LampStatus, hal.OnlyLamp(l.mic.Closed(), l.states|l.held))
 		return
 	}
 	l.blinker.Show(hal.LampMute, hal.MuteLamp(l.mic.Closed()))
-	l.blinker.Show(hal.LampStatus, hal.StatusLamp(l.states))
+	l.blinker.Show(hal.LampStatus, hal.StatusLamp(l.states|l.held))
+}
+
+// hold shows how far the reset key is, above all else.
+func (l *lamps) hold(s hal.States) {
+	l.mu.Lock()
+	l.held = s
+	l.mu.Unlock()
+	l.show()
 }
 
 func (l *lamps) opened(*meeting) {}
@@ -71,5 +80,5 @@ func (l *lamps) placed(p placeState) {
 func (l *lamps) shown() hal.State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.states.Top()
+	return (l.states | l.held).Top()
 }

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -27,6 +28,9 @@ const usage = `parley: a conference box
   parley run [-config FILE] [-data FOLDER] [-plain] [-keys]
                              run the box; ^C or SIGTERM stops it, and so does closing its terminal
   parley check-config FILE   say what is wrong with a settings file, or that nothing is
+  parley support -data FOLDER [-config FILE] > FILE
+                             write what support needs to know of a box that is not well, without secrets
+  parley reset -data FOLDER  remove everything in the data folder but the box's identity
   parley settings            print every setting with its default, as a settings file
   parley boards              list the boards that this program knows
   parley version             print what this program was built from
@@ -67,7 +71,7 @@ func main() {
 
 func dispatch(args []string, out io.Writer) error {
 	commands := map[string]func([]string, io.Writer) error{
-		"run": cmdRun, "check-config": cmdCheck,
+		"run": cmdRun, "check-config": cmdCheck, "reset": cmdReset, "support": cmdSupport,
 		"settings": alone(cmdSettings), "boards": alone(cmdBoards), "version": alone(cmdVersion),
 	}
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
@@ -112,6 +116,11 @@ func cmdRun(args []string, out io.Writer) error {
 		return errUsage
 	}
 	cfg, err := loadConfig(*file, *folder)
+	if did, e := finishReset(cmp.Or(*folder, cfg.Data)); e != nil {
+		fmt.Fprintln(os.Stderr, "parley: a factory reset was asked for and is not finished:", e)
+	} else if did {
+		cfg, err = loadConfig(*file, *folder) // what it says now
+	}
 	if err != nil {
 		return err
 	}
