@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/ed25519"
+	"encoding/base64"
 	"net"
 	"net/netip"
 	"net/url"
@@ -209,6 +211,14 @@ func parseZone(s string) (*time.Location, error) {
 func zone(s string) string {
 	if _, err := parseZone(s); err != nil || s == "" || len(s) > 64 {
 		return "Local, UTC, an offset such as +08:00, or a name that this machine's time zone data has, such as Asia/Shanghai"
+	}
+	return ""
+}
+
+// publicKey wants an Ed25519 public key.
+func publicKey(s string) string {
+	if b, err := base64.StdEncoding.Strict().DecodeString(s); err != nil || len(b) != ed25519.PublicKeySize {
+		return "base64 of the 32 bytes of an Ed25519 key, as `parleyctl key` prints it"
 	}
 	return ""
 }

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -39,13 +38,13 @@ type Config struct {
 	RTP         RTP
 	MQTT        MQTT
 	HTTP        HTTP
+	Provision   Provision
 	Conferences []Conference // the standing ones
 	Meetings    Meetings
 	Recording   Recording
 	Log         Log
 
 	warnings []string
-	open     bool // a secret stands in the file itself
 }
 
 // Card is the sound card.
@@ -190,6 +189,14 @@ type HTTP struct {
 	Users  []Account
 }
 
+// Provision is how the box comes by an enterprise and by settings from outside.
+type Provision struct {
+	BootFile string   // beside the image, for one box or a fleet: whom to trust, and a claim to enrol with
+	DHCPFile string   // what the DHCP client has learnt
+	Enrol    bool     // ask to be enrolled while it is not
+	Keys     []string // public keys of operators, base64
+}
+
 // TLS names the files of a listener.
 type TLS struct {
 	Cert, Key string // PEM files
@@ -256,15 +263,11 @@ func Load(path string, env func(string) string) (Config, error) {
 	if path == "" {
 		return Parse("", nil, env)
 	}
-	data, err := readBounded(path, MaxFile)
+	l, err := ReadLayer(path)
 	if err != nil {
-		return Config{}, fmt.Errorf("settings: %w", err)
+		return Config{}, err
 	}
-	c, err := Parse(path, data, env)
-	if info, e := os.Stat(path); err == nil && e == nil && c.open && info.Mode().Perm()&0o007 != 0 {
-		c.warnings = append(c.warnings, path+" holds secrets and everybody may read it: chmod 600 "+path)
-	}
-	return c, err
+	return ParseLayers(Sources{Env: env}, l)
 }
 
 // Default is the configuration of a box without a settings file.
@@ -278,16 +281,7 @@ func Default() Config {
 
 // Parse is Load on bytes. name stands in errors, and relative names in `_file` keys are taken from its folder.
 func Parse(name string, data []byte, env func(string) string) (Config, error) {
-	if env == nil {
-		env = func(string) string { return "" }
-	}
-	folder := filepath.Dir(name)
-	return parse(name, data, env, func(p string) ([]byte, error) {
-		if !filepath.IsAbs(p) {
-			p = filepath.Join(folder, p)
-		}
-		return readBounded(p, MaxSecretFile)
-	})
+	return ParseLayers(Sources{Env: env}, NewLayer(name, data))
 }
 
 // Warnings are things that are allowed and probably not meant, one sentence each.

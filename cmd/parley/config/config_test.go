@@ -419,8 +419,12 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(Defaults()))
 	f.Add([]byte("eid: &a x\nbox: *a\n---\n- ? : !!x"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		file := func(string) ([]byte, error) { return []byte("from a file"), nil }
-		c, err := parse("fuzz", data, func(string) string { return "from env" }, file)
+		parse := func(name string, data []byte, env func(string) string) (Config, error) {
+			l := NewLayer(name, data)
+			l.read = func(string, int64) ([]byte, error) { return []byte("from a file"), nil }
+			return ParseLayers(Sources{Env: env}, l)
+		}
+		c, err := parse("fuzz", data, func(string) string { return "from env" })
 		if err != nil {
 			var all Errors
 			if !errors.As(err, &all) || len(all) == 0 || len(all) > maxProblems {
@@ -433,7 +437,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("accepted:\n%s", c)
 		}
 		if len(c.SIP.Users)+len(c.SIP.Upstreams)+len(c.MQTT.Users)+len(c.HTTP.Users) == 0 && !c.MQTT.Password.Given() {
-			again, err := parse("again", []byte(c.String()), noEnv, file)
+			again, err := parse("again", []byte(c.String()), noEnv)
 			if err != nil {
 				t.Fatalf("does not read back: %v\n%s", err, c)
 			}

@@ -7,12 +7,16 @@ import (
 
 // Error is one thing that is wrong in a settings file.
 type Error struct {
-	File         string // as given; empty for the defaults
+	File         string // the layer's name; empty for the defaults
 	Line, Column int    // from 1; 0 where the file has no such place
 	Key          string // full name, such as "card.volume"
 	Problem      string // what is wrong
 	Remedy       string // what would be right
+	Kind         error  // ErrUnknownSetting, ErrNoSecret, or nil: a wrong value
 }
+
+// Unwrap gives the kind.
+func (e *Error) Unwrap() error { return e.Kind }
 
 // Error is one line: file:line:column: key: problem; remedy.
 func (e *Error) Error() string {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"os"
 	"strings"
 )
 
@@ -12,7 +13,11 @@ func (r *reader) finish(c *Config) {
 		c.Box = boxName()
 	}
 	if c.Data == "" {
-		c.Data = dataFolder(r.env)
+		c.Data = dataFolder(r.from.Env)
+	}
+	if !r.given("provision.enrol") {
+		_, err := os.Stat(c.Provision.BootFile)
+		c.Provision.Enrol = err == nil
 	}
 	if !r.given("place.join_at_start") {
 		c.Place.JoinAtStart = c.Board == "desk"
@@ -25,6 +30,7 @@ func (r *reader) finish(c *Config) {
 	r.users(c)
 	r.routes(c)
 	r.conferences(c)
+	r.outside(c)
 	c.warnings = warnings(c)
 }
 
@@ -122,7 +128,10 @@ func (r *reader) users(c *Config) {
 		path := fmt.Sprintf("sip.users[%d]", i)
 		r.unique(path+".name", u.Name, names)
 		if u.Password.Given() == u.HA1.Given() {
-			r.wrong(r.seen[path+".name"], path, "exactly one of password and ha1 is wanted", "each may also be given as _file or _env")
+			e := r.wrong(r.seen[path+".name"], path, "exactly one of password and ha1 is wanted", "each may also be given as _file or _env")
+			if !u.HA1.Given() {
+				e.Kind = ErrNoSecret
+			}
 		}
 	}
 	for _, l := range []struct {
@@ -134,7 +143,7 @@ func (r *reader) users(c *Config) {
 			path := fmt.Sprintf("%s[%d]", l.path, i)
 			r.unique(path+".name", a.Name, names)
 			if !a.Password.Given() {
-				r.wrong(r.seen[path+".name"], path+".password", "is missing", "set password, password_file or password_env")
+				r.wrong(r.seen[path+".name"], path+".password", "is missing", "set password, password_file or password_env").Kind = ErrNoSecret
 			}
 		}
 	}
@@ -159,7 +168,10 @@ func (r *reader) routes(c *Config) {
 		path := fmt.Sprintf("sip.upstreams[%d]", i)
 		r.unique(path+".name", u.Name, names)
 		if u.Registrar == "" || u.User == "" || !u.Password.Given() {
-			r.wrong(r.seen[path+".name"], path, "registrar, user and password are wanted", "set all three")
+			e := r.wrong(r.seen[path+".name"], path, "registrar, user and password are wanted", "set all three")
+			if u.Registrar != "" && u.User != "" {
+				e.Key, e.Kind = path+".password", ErrNoSecret
+			}
 		}
 	}
 	for i, x := range c.SIP.Routes {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -13,39 +14,23 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// reader walks the file's nodes along the table and gathers what is wrong.
+// reader walks the layers' nodes along the table and gathers what is wrong.
 type reader struct {
-	name     string
-	env      func(string) string
-	file     func(string) ([]byte, error)
+	from     Sources
+	top      *Layer                // the last one that was read
 	keys     []string              // full names of all settings, for "did you mean"
-	seen     map[string]*yaml.Node // full name -> its value in the file
-	open     bool                  // a secret stands in the file itself
+	seen     map[string]*yaml.Node // full name -> its value
+	origin   map[*yaml.Node]*Layer // which layer a value stands in
+	open     map[string]bool       // names of layers in which a secret itself stands
 	problems Errors
 }
 
-// parse is Parse with the files that `_file` keys name behind a function.
-func parse(name string, data []byte, env func(string) string, file func(string) ([]byte, error)) (Config, error) {
-	var c Config
-	table := settings(&c)
-	table.reset()
-	r := &reader{name: name, env: env, file: file, seen: map[string]*yaml.Node{}}
-	r.keys = names("", table)
-	if root := r.document(data); root != nil {
-		table.set(r, "", root)
+// document gives the top mapping, or nil when the layer is empty or cannot be read.
+func (r *reader) document(l *Layer) *yaml.Node {
+	data := l.Data
+	if l.Outside {
+		return r.object(l)
 	}
-	if len(r.problems) == 0 {
-		r.finish(&c)
-	}
-	if len(r.problems) > 0 {
-		return Config{}, r.problems
-	}
-	c.open = r.open
-	return c, nil
-}
-
-// document gives the top mapping, or nil when the file is empty or no YAML.
-func (r *reader) document(data []byte) *yaml.Node {
 	if len(data) > MaxFile {
 		r.problem(&Error{Problem: fmt.Sprintf("more than %d bytes", MaxFile), Remedy: "this is no settings file"})
 		return nil
@@ -103,18 +88,21 @@ func syntax(err error) *Error {
 
 func (r *reader) problem(e *Error) {
 	if len(r.problems) < maxProblems {
-		e.File = r.name
+		if e.File == "" && r.top != nil {
+			e.File = r.top.Name
+		}
 		r.problems = append(r.problems, e)
 	}
 }
 
-// wrong notes a problem at node, which may be nil when the setting is not in the file.
-func (r *reader) wrong(node *yaml.Node, path, problem, remedy string) {
+// wrong notes a problem at node, which may be nil when the setting is in no layer.
+func (r *reader) wrong(node *yaml.Node, path, problem, remedy string) *Error {
 	e := &Error{Key: path, Problem: problem, Remedy: remedy}
 	if node != nil {
-		e.Line, e.Column = node.Line, node.Column
+		e.File, e.Line, e.Column = r.layer(node).Name, node.Line, node.Column
 	}
 	r.problem(e)
+	return e
 }
 
 // plainNode refuses what makes one node stand for many.
@@ -212,12 +200,12 @@ func (r *reader) one(full string, key, value *yaml.Node, fields section) {
 		if !ok {
 			continue
 		}
-		if suffix, found := strings.CutPrefix(key.Value, s.key); found && (suffix == "_file" || suffix == "_env") {
+		if suffix, found := strings.CutPrefix(key.Value, s.key); found && slices.Contains(secretWays, suffix) {
 			hidden.from(r, full, suffix, value)
 			return
 		}
 	}
-	r.wrong(key, full, "no such setting", r.didYouMean(key.Value, fields))
+	r.wrong(key, full, "no such setting", r.didYouMean(key.Value, fields)).Kind = ErrUnknownSetting
 }
 
 // didYouMean looks among the section's own keys, then among the names of all sections.
@@ -240,7 +228,7 @@ func (r *reader) secretOnce(path string, s setting, lines map[string]int, node *
 		return
 	}
 	var given []string
-	for _, suffix := range []string{"", "_file", "_env"} {
+	for _, suffix := range append([]string{""}, secretWays...) {
 		if _, ok := lines[s.key+suffix]; ok {
 			given = append(given, s.key+suffix)
 		}

@@ -74,7 +74,7 @@ func (p *printer) comment(s setting, indent string) {
 		words += " Default: " + s.auto + "."
 	}
 	if _, ok := s.value.(*secret); ok {
-		words += " Or " + s.key + "_file: a file that holds it; or " + s.key + "_env: the environment variable that does."
+		words += " Or " + s.key + "_file: a file that holds it; or " + s.key + "_env: the environment variable that does; or " + s.key + "_sealed."
 	}
 	for _, line := range wrap(words, 100-len(indent)) {
 		fmt.Fprintf(p.out, "%s# %s\n", indent, line)
@@ -123,8 +123,13 @@ func Markdown() string {
 		"at all is fine; `parley settings` prints one that says what a box without one does. An unknown key or a wrong value is an\n" +
 		"error with file, line and what would be right; `parley check-config FILE` looks without starting. Durations have their\n" +
 		"unit: `20ms`, `30s`, `1h30m`. A file is at most 256 KiB of plain YAML, without anchors, aliases and tags.\n\n" +
-		"A *secret* `x` may stand in the file as `x`, in a file of its own as `x_file` (relative to the settings file), or in the\n" +
-		"environment as `x_env`. It is never printed.\n\n" +
+		"A *secret* `x` may stand in the file as `x`, in a file of its own as `x_file` (relative to the settings file), in the\n" +
+		"environment as `x_env`, or sealed to the box's key as `x_sealed`. It is never printed.\n\n" +
+		"Settings come in layers, each over the ones before: the defaults, this file, what the enrolment gave (`eid`, `box` and\n" +
+		"`mqtt.broker`), the settings from outside (signed, over MQTT: docs/provisioning.md), and `local.yaml` in the data folder, for\n" +
+		"what is set on the box itself and is to stay. Sections are laid into each other; a single value or a list replaces the one\n" +
+		"below. From outside, `eid`, `box`, `board`, `data`, `user` and what is under `provision` cannot be set, nor can\n" +
+		"`mqtt.broker` become `embedded`, and secrets come sealed.\n\n" +
 		"This page is made from the table in `cmd/parley/config/table.go`; a test holds the two equal.\n")
 	markdownSection(&b, "", "General", "", table)
 	return b.String()

@@ -16,6 +16,7 @@ const (
 	maxGateways    = 8
 	maxAccounts    = 100
 	maxConferences = 200
+	maxOperators   = 16
 )
 
 var (
@@ -55,6 +56,7 @@ func settings(c *Config) section {
 		{"rtp", rtpSettings(&c.RTP), "Ports and patience of the sound.", ""},
 		{"mqtt", mqttSettings(&c.MQTT), "The broker, and the way to it.", ""},
 		{"http", httpSettings(&c.HTTP), "Health and metrics.", ""},
+		{"provision", provisionSettings(&c.Provision), "How the box comes by an enterprise and by settings from outside: docs/provisioning.md.", ""},
 		{"conferences", &items[Conference]{&c.Conferences, []Conference{{Number: "1000", Max: 200}}, maxConferences, conferenceSettings}, "Standing conferences: they never end, and whoever is admitted to the box may join them.", ""},
 		{"meetings", meetingSettings(&c.Meetings), "Conferences that are made by API: when people may come, and who runs them.", ""},
 		{"recording", recordingSettings(&c.Recording), "Recordings of conferences.", ""},
@@ -204,6 +206,15 @@ func httpSettings(h *HTTP) section {
 		{"listen", text(&h.Listen, "127.0.0.1:8080", aAddress+", or empty", orEmpty(hostPort)), "Address of health and metrics. Beyond loopback only with `http.tls` and `http.users`. Empty is off.", ""},
 		{"tls", tlsSettings(&h.TLS, "HTTP", " Empty is without TLS.", mustShow), "TLS of HTTP.", ""},
 		{"users", &items[Account]{&h.Users, nil, maxAccounts, accountSettings}, "Who may look (HTTP basic authentication). Empty is anyone on this machine.", ""},
+	}
+}
+
+func provisionSettings(p *Provision) section {
+	return section{
+		{"boot_file", text(&p.BootFile, "/boot/parley/provision.yaml", aFile, path), "Whom to trust, and the claim to enrol with; made for a fleet by `parleyctl provision init`.", ""},
+		{"enrol", toggle(&p.Enrol, false), "Ask to be enrolled, while the box is not.", "true where the boot file is"},
+		{"dhcp_file", text(&p.DHCPFile, "/run/parley/dhcp", aFile, path), "What the DHCP client has learnt: lines `broker=` (option 224: the broker's URL) and `domain=`.", ""},
+		{"keys", &words{to: &p.Keys, def: []string{}, max: maxOperators, may: "list of public keys, base64", check: publicKey}, "Operators whose signatures count for commands, bookings, settings and firmware, beside those of the boot file and of the enrolment, and the box's own key.", ""},
 	}
 }
 

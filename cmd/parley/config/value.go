@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -238,7 +240,7 @@ func (l *items[T]) set(r *reader, path string, node *yaml.Node) {
 	*l.to = list
 }
 
-// secret is a text that may also stand in a file (key_file) or in the environment (key_env).
+// secret is a text that may also stand in a file (key_file), in the environment (key_env), or sealed to the box's key (key_sealed).
 type secret struct {
 	to    *Secret
 	may   string
@@ -250,8 +252,15 @@ func (s *secret) allowed() string { return s.may }
 func (s *secret) text() string    { return yamlText(s.to.String()) }
 
 func (s *secret) set(r *reader, path string, node *yaml.Node) {
+	if r.layer(node).Outside {
+		r.wrong(node, path, "a secret stands in the open", "seal it to the box's key, as "+path+"_sealed").Kind = ErrNoSecret
+		return
+	}
 	if t, ok := r.scalar(path, node, s.may); ok {
-		r.open = true
+		if r.open == nil {
+			r.open = map[string]bool{}
+		}
+		r.open[r.layer(node).Name] = true
 		s.take(r, path, node, t)
 	}
 }
@@ -267,23 +276,46 @@ func (s *secret) take(r *reader, path string, node *yaml.Node, t string) {
 
 // from takes the secret from where the key with this suffix points.
 func (s *secret) from(r *reader, path, suffix string, node *yaml.Node) {
-	where, ok := r.scalar(path, node, "a name")
+	where, ok := r.scalar(path, node, map[string]string{"_sealed": "base64"}[suffix])
 	if !ok {
 		return
 	}
-	if suffix == "_env" {
-		v := r.env(where)
-		if v == "" {
-			r.wrong(node, path, "the environment has no "+quote(where), "set it, or name another variable")
-			return
+	l := r.layer(node)
+	if l.Outside && suffix != "_sealed" {
+		r.wrong(node, path, "files and environment of the box are not for settings from outside", "seal the secret to the box's key, as "+stem(path)+"_sealed").Kind = ErrNoSecret
+		return
+	}
+	t, remedy, err := "", "", error(nil)
+	switch suffix {
+	case "_env":
+		if t, remedy = r.from.Env(where), "set it, or name another variable"; t == "" {
+			err = errors.New("the environment has no " + quote(where))
 		}
-		s.take(r, path, node, v)
-		return
+	case "_sealed":
+		t, err = r.from.Unseal(stem(path), where)
+		remedy = "seal it anew to this box's key, for this very setting"
+	default:
+		var data []byte
+		data, err = l.file(where)
+		t, remedy = strings.TrimRight(string(data), "\r\n"), "name a file that the box may read"
+		if err != nil {
+			err = fmt.Errorf("cannot read the file: %w", err)
+		}
 	}
-	data, err := r.file(where)
 	if err != nil {
-		r.wrong(node, path, "cannot read the file: "+err.Error(), "name a file that the box may read")
+		r.wrong(node, path, err.Error(), remedy).Kind = ErrNoSecret
 		return
 	}
-	s.take(r, path, node, strings.TrimRight(string(data), "\r\n"))
+	s.take(r, path, node, t)
+}
+
+// file reads what a `_file` key of the layer names.
+func (l *Layer) file(path string) ([]byte, error) {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(l.folder, path)
+	}
+	if l.read != nil {
+		return l.read(path, MaxSecretFile)
+	}
+	return readBounded(path, MaxSecretFile)
 }
