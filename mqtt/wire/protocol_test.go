@@ -35,6 +35,7 @@ var payloads = map[string]func() checker{
 	"Bookings": func() checker { return new(Bookings) }, "Desired": func() checker { return new(Desired) },
 	"Reported": func() checker { return new(Reported) }, "EnrolRequest": func() checker { return new(EnrolRequest) },
 	"EnrolAnswer": func() checker { return new(EnrolAnswer) },
+	"FwDesired":   func() checker { return new(FwDesired) }, "FwReported": func() checker { return new(FwReported) },
 }
 
 var example = regexp.MustCompile("(?s)```json (\\w+)\n(.*?)\n```")
@@ -162,8 +163,10 @@ func TestTables(t *testing.T) {
 	u, g := User{eid: "{eid}", uid: "{uid}"}, User{eid: "{eid}", uid: "{gid}"}
 	same(t, "topics", column(t, "topic"), []string{b.State(), b.Info(), b.Cmd("{verb}"), b.Res("{verb}"), b.Keys(), b.Mute(),
 		b.Call(), b.topic("alert/{id}"), b.Tele(), b.Levels(), b.LevelsLease(), b.Bookings(), b.Support(), c.Notice(), c.State(), c.Cmd(),
-		u.Cmd(), u.Notice(), u.IM(), g.IM(), b.Desired(), b.Reported(),
+		u.Cmd(), u.Notice(), u.IM(), g.IM(), b.Desired(), b.Reported(), b.FwDesired(), b.FwReported(),
 		p.CSR(), p.Answer(EnrolAccepted), p.Answer(EnrolPending), p.Answer(EnrolRejected)})
+	same(t, "reasons of an update", column(t, "reason of an update"), FwReasons())
+	same(t, "reasons of an order", column(t, "reason of an order"), FwRefusals())
 	same(t, "reasons of settings", column(t, "reason of settings"), SettingsReasons())
 	same(t, "reasons of enrolment", column(t, "reason of enrolment"), EnrolReasons())
 }

@@ -140,6 +140,12 @@ func (b Box) Desired() string { return b.topic("config/desired") }
 // Reported is retained: Reported.
 func (b Box) Reported() string { return b.topic("config/reported") }
 
+// FwDesired is retained: an Envelope around an FwDesired.
+func (b Box) FwDesired() string { return b.topic("fw/desired") }
+
+// FwReported is retained: FwReported.
+func (b Box) FwReported() string { return b.topic("fw/reported") }
+
 // Support is where a support bundle comes that was asked for, not retained: text, as gzip.
 func (b Box) Support() string { return b.topic("support") }
 
@@ -192,6 +198,8 @@ const (
 	KindSupport    Kind = "support"
 	KindDesired    Kind = "config/desired"
 	KindReported   Kind = "config/reported"
+	KindFwDesired  Kind = "fw/desired"
+	KindFwReported Kind = "fw/reported"
 	KindUserCmd    Kind = "u/cmd"
 	KindUserNotice Kind = "u/notice"
 	KindIM         Kind = "im"
@@ -216,6 +224,7 @@ var boxKinds = map[string]Kind{
 	"state": KindState, "info": KindInfo, "keys": KindKeys, "mute": KindMute, "call": KindCall,
 	"tele": KindTele, "levels": KindLevels, "levels/lease": KindLease,
 	"bookings": KindBookings, "support": KindSupport, "config/desired": KindDesired, "config/reported": KindReported,
+	"fw/desired": KindFwDesired, "fw/reported": KindFwReported,
 }
 
 var (
