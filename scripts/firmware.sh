@@ -167,7 +167,8 @@ verify() {
 	bad=
 	case $kind in *'statically linked'*) ;; *) bad="not static: $kind" ;; esac
 	if readelf -lW "$1" | grep -q INTERP; then bad="wants an interpreter: $kind"; fi
-	if [ "$size" -gt $limit ]; then bad="$size bytes, and $limit are allowed"; fi
+	# What is not flashed, such as a test's own programs, may be larger.
+	if [ "$package" = ./cmd/parley ] && [ "$size" -gt "${LIMIT:-$limit}" ]; then bad="$size bytes, and $limit are allowed"; fi
 	[ -z "$bad" ] || { rm -f "$1"; die "$output-$arch: $bad"; }
 }
 
@@ -191,7 +192,8 @@ fi
 flock -u 9
 exec 9>&-
 
-for a in armv7 arm64; do build $a; done
-for a in armv7 arm64; do
+# With ARCHS=armv7 or ARCHS=arm64, for that one alone.
+for a in ${ARCHS:-armv7 arm64}; do build "$a"; done
+for a in ${ARCHS:-armv7 arm64}; do
 	echo "$output-$a: $(stat -c %s "$output-$a") bytes, $(file -b "$output-$a")"
 done
