@@ -32,10 +32,12 @@ func (l *lamps) show() {
 	l.blinker.Show(hal.LampStatus, hal.StatusLamp(l.states|l.held))
 }
 
-// hold shows how far the reset key is, above all else.
-func (l *lamps) hold(s hal.States) {
+// hold shows how far the reset key is, above all else. What has taken effect is shown also after the key is let go.
+func (l *lamps) hold(s hal.States, whatever bool) {
 	l.mu.Lock()
-	l.held = s
+	if whatever || !l.held.Has(hal.StateReset) {
+		l.held = s
+	}
 	l.mu.Unlock()
 	l.show()
 }

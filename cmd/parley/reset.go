@@ -124,14 +124,14 @@ func (b *box) reset(by string) error {
 
 // The reset key: the lamp tells that it is being held, whoever lets it go has done nothing, and whoever holds it on resets the box.
 
-func (k *keys) resetHeld(hal.Event) { k.lamps.hold(hal.States(0).With(hal.StateResetting)) }
-func (k *keys) resetUp(hal.Event)   { k.lamps.hold(0) }
+func (k *keys) resetHeld(hal.Event) { k.lamps.hold(hal.States(0).With(hal.StateResetting), false) }
+func (k *keys) resetUp(hal.Event)   { k.lamps.hold(0, false) }
 
 func (k *keys) resetLong(hal.Event) {
-	k.lamps.hold(hal.States(0).With(hal.StateReset))
+	k.lamps.hold(hal.States(0).With(hal.StateReset), true)
 	k.house.post(func() {
 		if k.house.reset("the reset key") != nil {
-			k.lamps.hold(0)
+			k.lamps.hold(0, true)
 		}
 	})
 }

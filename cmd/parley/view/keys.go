@@ -25,6 +25,7 @@ var keyboard = map[byte]struct {
 	'j': {press, hal.KeyJoin}, 'J': {press, hal.KeyJoin},
 	'+': {press, hal.KeyVolumeUp}, '=': {press, hal.KeyVolumeUp},
 	'-': {press, hal.KeyVolumeDown}, '_': {press, hal.KeyVolumeDown},
+	'R': {press, hal.KeyReset},
 	'?': {command: toggleHelp}, 'h': {command: toggleHelp},
 	'q': {command: quit}, 'Q': {command: quit}, 3: {command: quit}, 4: {command: quit}, // Ctrl-C, Ctrl-D
 }
@@ -78,6 +79,10 @@ type finger struct {
 // keyboardRepeat is longer than the pause between the bytes of a key that is held, on a Linux console 92 ms.
 const keyboardRepeat = 95 * time.Millisecond
 
+// resetLasts is longer than a keyboard waits before it begins to repeat a key that is held: the reset key, which does nothing unless it is
+// held for long, is down until no byte has come for this time.
+const resetLasts = time.Second
+
 // newFingers presses long enough for keys with this debounce.
 func newFingers(debounce time.Duration) *fingers {
 	hold := debounce + 20*time.Millisecond
@@ -91,6 +96,10 @@ func (f *fingers) hit(key hal.Key, now time.Time) bool {
 	if key == hal.KeyMute || key == hal.KeyJoin { // holding them is one press; holding volume goes on and on
 		gap = max(gap, keyboardRepeat)
 		defer func() { k.hit = now }()
+	}
+	if key == hal.KeyReset && k.down {
+		k.since = now
+		return false
 	}
 	if k.down || !k.hit.IsZero() && now.Sub(k.hit) < gap {
 		return false
@@ -107,7 +116,11 @@ func (f *fingers) lift(now time.Time, up func(hal.Key)) (wait time.Duration) {
 		if !k.down {
 			continue
 		}
-		if left := f.hold - now.Sub(k.since); left > 0 {
+		hold := f.hold
+		if hal.Key(i) == hal.KeyReset {
+			hold = resetLasts
+		}
+		if left := hold - now.Sub(k.since); left > 0 {
 			wait = min(wait, left)
 			continue
 		}

@@ -266,6 +266,7 @@ var help = []string{
 	"m  mute or open the microphone: closes at once, opens when the key has settled",
 	"j  join the conference, answer a call, or leave",
 	"+  louder      -  quieter",
+	"R  held for ten seconds: factory reset",
 	"?  this list   q  end the box (Ctrl-C too)",
 	"▸ talking   level: dBFS   delay: ms in our buffers   –: not measured",
 }

@@ -293,29 +293,38 @@ func TestHeldKeys(t *testing.T) {
 		key         hal.Key
 		every, for_ int
 		least, most int
+		long        bool
 	}{
-		{hal.KeyMute, 33, 1000, 1, 1},
-		{hal.KeyJoin, 92, 1000, 1, 1},
-		{hal.KeyVolumeUp, 33, 1000, 8, 15},
-		{hal.KeyJoin, 150, 300, 2, 2},
+		{key: hal.KeyReset, every: 33, for_: 11000, least: 1, most: 1, long: true},
+		{key: hal.KeyReset, every: 660, for_: 11000, least: 1, most: 1, long: true},
+		{key: hal.KeyReset, every: 660, for_: 8000, least: 1, most: 1},
+		{key: hal.KeyReset, every: 1500, for_: 20000, least: 10, most: 20},
+		{hal.KeyMute, 33, 1000, 1, 1, false},
+		{hal.KeyJoin, 92, 1000, 1, 1, false},
+		{hal.KeyVolumeUp, 33, 1000, 8, 15, false},
+		{hal.KeyJoin, 150, 300, 2, 2, false},
 	} {
 		f, d := newFingers(20*time.Millisecond), hal.NewDebounce(hal.DefaultTiming())
-		presses := 0
+		presses, long := 0, false
 		count := func(events []hal.Event) {
 			for _, e := range events {
 				if e.Kind == hal.Pressed {
 					presses++
 				}
+				long = long || e.Kind == hal.LongPress
 			}
 		}
-		for ms := 0; ms < x.for_+200; ms++ {
+		for ms := 0; ms < x.for_+1200; ms++ {
 			now := time.Unix(0, int64(ms)*1e6)
 			if ms%x.every == 0 && ms < x.for_ && f.hit(x.key, now) {
 				count(d.Edge(hal.Edge{Key: x.key, Down: true, At: now}))
 			}
 			f.lift(now, func(k hal.Key) { count(d.Edge(hal.Edge{Key: k, At: now})) })
 		}
-		count(d.Advance(time.Unix(10, 0)))
+		count(d.Advance(time.Unix(40, 0)))
+		if long != x.long {
+			t.Errorf("%s every %d ms for %d ms: a long press: %v", x.key, x.every, x.for_, long)
+		}
 		if presses < x.least || presses > x.most {
 			t.Errorf("%s every %d ms for %d ms: %d presses, want %d to %d", x.key, x.every, x.for_, presses, x.least, x.most)
 		}
