@@ -35,6 +35,8 @@ func cmdCommand(ctx context.Context, args []string) error {
 			command.Args.Number = words[1]
 		case wire.VerbHangup:
 			command.Args.Call = words[1]
+		case wire.VerbFactoryReset:
+			command.Args.Confirm = words[1]
 		default:
 			if command.Verb.Known() {
 				return wrong("%s takes no argument", words[0])

@@ -16,7 +16,9 @@ const usage = `parleyctl: look at a box, command it, call it
 
   parleyctl watch                   what happens at the box, as it comes
   parleyctl cmd VERB [ARGUMENT]     send a command and print the answer:
-                                    mute, unmute, join, leave, dial NUMBER, hangup [CALL]
+                                    mute, unmute, join, leave, dial NUMBER, hangup [CALL],
+                                    support, factory-reset BOX (all but the box's identity goes)
+  parleyctl support                 fetch a support bundle
   parleyctl call TARGET             call a number or SIP URI: play a file or tone, record, print the quality
   parleyctl load N TARGET           N calls with speech or noise, for a while
   parleyctl conf WORD ...           run a meeting: create one, mute, invite, floor, rooms, record, end;
@@ -47,7 +49,7 @@ func main() {
 func dispatch(ctx context.Context, args []string) error {
 	commands := map[string]func(context.Context, []string) error{
 		"watch": cmdWatch, "cmd": cmdCommand, "call": cmdCall, "load": cmdLoad,
-		"token": cmdToken, "conf": cmdConf,
+		"token": cmdToken, "conf": cmdConf, "support": cmdSupport,
 	}
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
 		fmt.Print(usage)

@@ -216,7 +216,7 @@ func (b *Box) StopCleanly() {
 	}
 }
 
-// Press presses keys: m mute, j join, + and - volume.
+// Press presses keys: m mute, j join, + and - volume, R reset, which is held as long as it comes again within a second.
 func (b *Box) Press(keys string) {
 	b.t.Helper()
 	b.Type(keys)
