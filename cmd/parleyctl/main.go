@@ -23,6 +23,8 @@ const usage = `parleyctl: look at a box, command it, call it
   parleyctl load N TARGET           N calls with speech or noise, for a while
   parleyctl conf WORD ...           run a meeting: create one, mute, invite, floor, rooms, record, end;
                                     parleyctl conf help lists the words
+  parleyctl provision WORD ...      the central side of a fleet: take boxes in, tell them their settings;
+                                    parleyctl provision help lists the words
   parleyctl token -role ROLE        print a token for the HTTP API and members' commands; ROLE is
                                     guest, host or admin
 
@@ -49,7 +51,7 @@ func main() {
 func dispatch(ctx context.Context, args []string) error {
 	commands := map[string]func(context.Context, []string) error{
 		"watch": cmdWatch, "cmd": cmdCommand, "call": cmdCall, "load": cmdLoad,
-		"token": cmdToken, "conf": cmdConf, "support": cmdSupport,
+		"token": cmdToken, "conf": cmdConf, "support": cmdSupport, "provision": cmdProvision,
 	}
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
 		fmt.Print(usage)

@@ -11,17 +11,13 @@ import (
 // makeBoot writes what goes onto every SD card, the same for the whole fleet. It has a secret, the claim's key, which is good for asking
 // only; who has it can ask in the name of any box, and gets nothing unless that box is on the list and has not enrolled.
 func (f *Fleet) makeBoot() error {
-	block := func(name string) (string, error) {
-		b, err := f.read(name)
-		text := strings.TrimRight(string(b), "\n")
-		return "|\n  " + strings.ReplaceAll(text, "\n", "\n  ") + "\n", err
-	}
 	var blocks [3]string
-	for i, name := range []string{"ca/ca.pem", "claim/claim.pem", "claim/claim.key"} {
-		var err error
-		if blocks[i], err = block(name); err != nil {
+	for i, part := range []struct{ name, indent string }{{"ca/ca.pem", "\n  "}, {"claim/claim.pem", "\n    "}, {"claim/claim.key", "\n    "}} {
+		b, err := f.read(part.name)
+		if err != nil {
 			return err
 		}
+		blocks[i] = "|" + part.indent + strings.ReplaceAll(strings.TrimRight(string(b), "\n"), "\n", part.indent) + "\n"
 	}
 	pub := f.operator.Public().(ed25519.PublicKey)
 	text := fmt.Sprintf(bootFile, f.EID, f.Broker, wire.EncodePublicKey(pub), blocks[0], blocks[1], blocks[2])
@@ -34,8 +30,7 @@ const bootName = "boot/provision.yaml"
 func (f *Fleet) BootFile() ([]byte, error) { return f.read(bootName) }
 
 const bootFile = `# Boxes of the fleet %s: where they ask to be taken in, and whose answer they believe.
-schema: 1
 broker: %s
-operator_keys:
-  - %s
-ca: %sclaim_certificate: %sclaim_key: %s`
+keys: ["%s"]
+ca: %sclaim:
+  certificate: %s  key: %s`

@@ -91,6 +91,7 @@ pattern write /e/{eid}/box/%u/tele
 pattern write /e/{eid}/box/%u/levels
 pattern write /e/{eid}/box/%u/load
 pattern write /e/{eid}/box/%u/log
+pattern write /e/{eid}/box/%u/support
 pattern write /e/{eid}/box/%u/config/reported
 pattern write /e/{eid}/box/%u/fw/reported
 pattern read /e/{eid}/box/%u/cmd/+

@@ -3,6 +3,7 @@ package fleet
 import (
 	"crypto/ecdh"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
@@ -12,12 +13,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
+	"parley/cmd/parley/config"
 	"parley/mqtt/wire"
 )
 
@@ -285,13 +284,19 @@ func TestCreate(t *testing.T) {
 	if _, err := Open(t.TempDir()); !errors.Is(err, ErrNoFleet) {
 		t.Errorf("an empty folder: %v", err)
 	}
-	var boot map[string]any
-	b, err := f.BootFile()
-	if err != nil || yaml.Unmarshal(b, &boot) != nil {
-		t.Fatalf("%v\n%s", err, b)
+	boot, err := config.LoadBoot(f.path("boot/provision.yaml"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if key := boot["claim_key"].(string); !strings.HasPrefix(key, "-----BEGIN PRIVATE KEY-----\n") {
-		t.Errorf("%q", key)
+	pair, err := tls.X509KeyPair([]byte(boot.ClaimCertificate), []byte(boot.ClaimKey.Reveal()))
+	if err != nil || boot.Broker != f.Broker || len(boot.Keys) != 1 || boot.Keys[0] != wire.EncodePublicKey(f.operator.Public().(ed25519.PublicKey)) {
+		t.Errorf("%+v, %v", boot, err)
+	}
+	ca, _, _ := f.Access()
+	if leaf, err := x509.ParseCertificate(pair.Certificate[0]); err != nil || leaf.Subject.CommonName != claimName {
+		t.Error(err)
+	} else if _, err := leaf.Verify(x509.VerifyOptions{Roots: ca, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
+		t.Error(err)
 	}
 }
 
