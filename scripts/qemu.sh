@@ -17,7 +17,7 @@ ddd1d8dd0c6beabb9eb96bcfab26549eb30c63331bae31de481ffae4af0e982a  armv7 pool/mai
 '
 # Where the modules are that a guest may load; what they depend on is among them.
 modules='arch/*/crypto crypto drivers/block/virtio_blk.ko drivers/char/virtio_console.ko drivers/char/hw_random drivers/net/virtio_net.ko
-drivers/net/net_failover.ko drivers/virtio drivers/watchdog fs/ext4 fs/fat fs/jbd2 fs/mbcache.ko fs/nls fs/squashfs lib net/core sound/core sound/drivers sound/usb'
+drivers/net/net_failover.ko drivers/virtio drivers/watchdog fs/ext4 fs/fat fs/jbd2 fs/mbcache.ko fs/nls fs/squashfs lib net/core sound/core sound/drivers sound/soundcore.ko sound/usb'
 
 say() { echo "qemu: $*" >&2; }
 die() { say "$*"; exit 1; }
