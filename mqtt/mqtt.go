@@ -67,6 +67,7 @@ type Stats struct {
 	Connects   uint64 // connections that came about
 	Dropped    uint64 // messages for which there was no room
 	Overrun    uint64 // messages that came faster than the handlers took them
+	Refused    uint64 // messages over which the broker closed the connection, again and again
 	Subscribed int    // subscriptions that the broker has granted on this connection
 }
 
@@ -89,6 +90,8 @@ type Config struct {
 	// Outbox, if set, keeps what is neither retained nor of QoS 0 until the broker has acknowledged it, across restarts. Run runs
 	// it. nil: such messages are kept in memory, MaxQueue of them.
 	Outbox *outbox.Outbox
+	// OnRefused, if set, is told of a message that is given up because the broker closes the connection over it. It must not block.
+	OnRefused func(Message)
 
 	KeepAlive   time.Duration // 0: 10 s. A dead connection is noticed after at most one and a half
 	MaxPacket   int           // longest packet in either direction, in bytes; 0: 256 KiB
@@ -121,9 +124,10 @@ type Client struct {
 	told  chan struct{} // state has changed
 	inbox chan Message  // from the library to the handlers
 	stats struct {
-		connects, overrun atomic.Uint64
-		granted           atomic.Int64
+		connects, overrun, refused atomic.Uint64
+		granted                    atomic.Int64
 	}
+	doubt suspicion
 
 	mu       sync.Mutex // guards what follows
 	out      *queue
@@ -326,7 +330,7 @@ func (c *Client) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := Stats{Connected: c.state.Connected, Queued: c.out.waiting(), Connects: c.stats.connects.Load(),
-		Dropped: c.out.dropped, Overrun: c.stats.overrun.Load(), Subscribed: int(c.stats.granted.Load())}
+		Dropped: c.out.dropped, Overrun: c.stats.overrun.Load(), Refused: c.stats.refused.Load(), Subscribed: int(c.stats.granted.Load())}
 	if c.cfg.Outbox != nil {
 		kept := c.cfg.Outbox.Stats()
 		s.Queued += kept.Waiting
@@ -364,6 +368,7 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 		if c.setState(State{Err: err}) && c.cfg.Now().Sub(began) >= stableAfter {
 			wait, lost = backoff{}, c.cfg.Now()
+			c.doubt.lost = 0
 		}
 		pause := wait.next(c.cfg.Now().Sub(lost), c.cfg.Rand())
 		c.log.Warn("mqtt: not connected", "broker", c.addr, "error", err, "again_in", pause.Round(time.Millisecond))

@@ -127,10 +127,17 @@ func (o *queue) next() *item {
 
 // done takes note that the broker has the message.
 func (o *queue) done(it *item) {
-	if at := slices.Index(o.flying, it); at >= 0 {
-		o.flying = slices.Delete(o.flying, at, at+1)
+	if it.Retained && len(it.Payload) > 0 {
+		o.flying = slices.DeleteFunc(o.flying, func(x *item) bool { return x == it })
+		return
 	}
-	if it.Retained && len(it.Payload) == 0 && o.retained[it.Topic] == it {
+	o.forget(it)
+}
+
+// forget takes a message out that is not to be told any more.
+func (o *queue) forget(it *item) {
+	o.flying = slices.DeleteFunc(o.flying, func(x *item) bool { return x == it })
+	if it.Retained && o.retained[it.Topic] == it {
 		delete(o.retained, it.Topic)
 		o.order = slices.DeleteFunc(o.order, func(t string) bool { return t == it.Topic })
 	}

@@ -72,7 +72,11 @@ func (s *session) connected(ctx context.Context) error {
 	c.stats.connects.Add(1)
 	c.setState(State{Connected: true})
 	c.log.Info("mqtt: connected", "broker", c.addr)
-	return s.serve(ctx)
+	err := s.serve(ctx)
+	if err != nil && ctx.Err() == nil {
+		c.suspect(s.sent, err)
+	}
+	return err
 }
 
 func (s *session) connect(ctx context.Context) error {
@@ -243,7 +247,7 @@ func (s *session) serve(ctx context.Context) error {
 			}
 		case <-tick.C:
 			if len(s.sent) > 0 && time.Since(s.sent[0].at) > ackTimeout {
-				return errors.New("the broker does not acknowledge")
+				return errSilent
 			}
 			s.c.tellAgain(s.will)
 		}
@@ -286,17 +290,17 @@ func (s *session) head() <-chan struct{} {
 
 func (s *session) acknowledged() error {
 	first := s.sent[0]
-	s.sent = slices.Delete(s.sent, 0, 1)
 	if err := first.token.Error(); err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
+	s.sent = slices.Delete(s.sent, 0, 1)
 	s.c.arrived(first.item)
 	return nil
 }
 
 // send fills the window.
 func (s *session) send() {
-	for len(s.sent) < window && s.paho.IsConnectionOpen() {
+	for len(s.sent) < s.c.doubt.window() && s.paho.IsConnectionOpen() {
 		it := s.c.next()
 		if it == nil {
 			return
