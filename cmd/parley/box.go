@@ -175,7 +175,7 @@ func (b *box) makeMQTT() (err error) {
 			return err
 		}
 	}
-	if b.client, err = newClient(b.cfg, names, b.session, own, newOutbox(b.data, b.house), b.log); err != nil {
+	if b.client, err = newClient(b.cfg, names, b.session, own, newOutbox(b.data, b.house), b.refused, b.log); err != nil {
 		return err
 	}
 	b.topics = &topics{house: b.house, out: b.client, box: names, eid: b.cfg.EID, lease: map[string]time.Time{}, rosters: map[string]uint64{}, began: b.began}

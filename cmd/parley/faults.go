@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
+	"parley/mqtt"
 	"parley/mqtt/wire"
 )
 
@@ -65,4 +67,13 @@ func (t *topics) alert(id string, f fault) {
 		return
 	}
 	t.tell(topic, &wire.Alert{Sev: "warning", Text: f.text, Since: f.since.UTC()}, true)
+}
+
+// refused raises the alert of a message that the broker does not take: it stands until the next start.
+func (b *box) refused(m mqtt.Message) {
+	b.house.post(func() {
+		b.house.fault("mqtt-refused", true, fmt.Sprintf(
+			"the broker closes the connection over %s (%d bytes), which is told no more: it is too long for the broker, or its rules do not allow it",
+			m.Topic, len(m.Payload)))
+	})
 }

@@ -148,7 +148,7 @@ func newOutbox(d *data, h *house) *outbox.Outbox {
 }
 
 // newClient makes the connection to the broker, with the last will of this session.
-func newClient(cfg config.Config, box wire.Box, session int, own *inside, waiting *outbox.Outbox, log *slog.Logger) (*mqtt.Client, error) {
+func newClient(cfg config.Config, box wire.Box, session int, own *inside, waiting *outbox.Outbox, refused func(mqtt.Message), log *slog.Logger) (*mqtt.Client, error) {
 	state := func(word wire.StateWord) *mqtt.Message {
 		payload, err := wire.Encode(&wire.BoxState{State: word, Sess: uint64(session)})
 		if err != nil {
@@ -157,7 +157,7 @@ func newClient(cfg config.Config, box wire.Box, session int, own *inside, waitin
 		return &mqtt.Message{Topic: box.State(), Payload: payload, QoS: 1, Retained: true}
 	}
 	conf := mqtt.Config{
-		ClientID: "parley-" + cfg.Box, Log: log, Outbox: waiting,
+		ClientID: "parley-" + cfg.Box, Log: log, Outbox: waiting, OnRefused: refused,
 		Will:    state(wire.Lost),
 		Goodbye: func() *mqtt.Message { return state(wire.Disconnected) },
 	}
