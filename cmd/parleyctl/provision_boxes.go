@@ -192,11 +192,11 @@ func (b *boxFacts) settings() (word string, good bool) {
 	case has >= want:
 		return number(has), true
 	case r.Rejected != nil && r.Rejected.Version == want:
-		return number(has) + ", not " + number(want), false
+		return number(has) + " not " + number(want), false
 	case r.Trial != nil && r.Trial.Version == want:
-		return number(has) + ", tries " + number(want), false
+		return number(has) + "→" + number(want) + "?", false
 	}
-	return number(has) + ", " + number(want) + " to come", false
+	return number(has) + "→" + number(want), false
 }
 
 // note is what the operator should know, the most important first.

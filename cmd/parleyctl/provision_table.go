@@ -37,24 +37,21 @@ var tableColumns = []tableColumn{
 	{"SETTINGS", 0, 16, func(_ *boxTable, b *boxFacts) string { s, _ := b.settings(); return s }},
 	{"DRIFT", 1, 5, func(_ *boxTable, b *boxFacts) string { return counted(driftOf(b)) }},
 	{"ALERTS", 1, 6, func(_ *boxTable, b *boxFacts) string { return counted(len(b.alerts)) }},
-	{"FIRMWARE", 2, 14, func(_ *boxTable, b *boxFacts) string { return b.firmware() }},
-	{"SLOT", 2, 4, func(_ *boxTable, b *boxFacts) string {
+	{"FIRMWARE", 1, 14, func(_ *boxTable, b *boxFacts) string { return b.firmware() }},
+	{"SLOT", 1, 4, func(_ *boxTable, b *boxFacts) string {
 		if b.info == nil {
 			return ""
 		}
 		return b.info.Slot
 	}},
-	{"SEEN", 2, 10, func(t *boxTable, b *boxFacts) string { return t.lastSeen(b) }},
-	{"MODEL", 4, 12, func(_ *boxTable, b *boxFacts) string { return b.model() }},
-	{"SERIAL", 5, 24, func(_ *boxTable, b *boxFacts) string { return b.serial() }},
-	{"ADDRESS", 6, 39, func(_ *boxTable, b *boxFacts) string { return b.address() }},
-	{"NOTE", 3, 1 << 10, func(t *boxTable, b *boxFacts) string { return b.note(t.dir) }},
+	{"SEEN", 1, 10, func(t *boxTable, b *boxFacts) string { return t.lastSeen(b) }},
+	{"MODEL", 3, 12, func(_ *boxTable, b *boxFacts) string { return b.model() }},
+	{"SERIAL", 4, 24, func(_ *boxTable, b *boxFacts) string { return b.serial() }},
+	{"ADDRESS", 5, 39, func(_ *boxTable, b *boxFacts) string { return b.address() }},
+	{"NOTE", 2, 1 << 10, func(t *boxTable, b *boxFacts) string { return b.note(t.dir) }},
 }
 
-const (
-	leastRank = 6  // of columns
-	leastNote = 20 // the narrowest at which a note is shown
-)
+const leastRank = 5 // of columns
 
 func (t *boxTable) show(facts []*boxFacts, onlyBad bool) string {
 	if len(facts) == 0 {
@@ -64,18 +61,8 @@ func (t *boxTable) show(facts []*boxFacts, onlyBad bool) string {
 	if onlyBad {
 		rows = slices.DeleteFunc(slices.Clone(facts), (*boxFacts).allRight)
 	}
-	cells := make([][]string, len(rows))
-	widths := make([]int, len(tableColumns))
-	for r, b := range rows {
-		cells[r] = make([]string, len(tableColumns))
-		for i, c := range tableColumns {
-			cells[r][i] = clipped(harmless(c.text(t, b)), c.most)
-			if cells[r][i] != "" { // a column with nothing in it is not shown
-				widths[i] = max(widths[i], len(c.head), utf8.RuneCountInString(cells[r][i]))
-			}
-		}
-	}
-	shown := t.fit(widths)
+	cells, widths := t.cells(rows)
+	shown, beneath := t.fit(widths)
 	var out strings.Builder
 	if len(rows) > 0 {
 		heads := make([]string, len(tableColumns))
@@ -86,32 +73,42 @@ func (t *boxTable) show(facts []*boxFacts, onlyBad bool) string {
 	}
 	for r, b := range rows {
 		t.line(&out, cells[r], widths, shown, b)
+		if note := cells[r][len(tableColumns)-1]; beneath && note != "" {
+			out.WriteString(clipped("  "+note, t.width) + "\n")
+		}
 	}
 	out.WriteString(summary(facts))
 	return out.String()
 }
 
-// fit chooses the columns for which there is room. What is never needed comes last, and only if no note has to be cut for it.
-func (t *boxTable) fit(widths []int) (shown []bool) {
+// cells gives what stands in each row, and how wide each column is: 0 if there is nothing in it.
+func (t *boxTable) cells(rows []*boxFacts) (cells [][]string, widths []int) {
+	cells, widths = make([][]string, len(rows)), make([]int, len(tableColumns))
+	for r, b := range rows {
+		cells[r] = make([]string, len(tableColumns))
+		for i, c := range tableColumns {
+			cells[r][i] = clipped(harmless(c.text(t, b)), c.most)
+			if cells[r][i] != "" {
+				widths[i] = max(widths[i], len(c.head), utf8.RuneCountInString(cells[r][i]))
+			}
+		}
+	}
+	return cells, widths
+}
+
+// fit chooses the columns for which there is room, by rank. Notes have a column if they are whole in it, else they stand beneath.
+func (t *boxTable) fit(widths []int) (shown []bool, beneath bool) {
 	shown = make([]bool, len(tableColumns))
-	note := len(tableColumns) - 1
 	left := t.width
 	for rank := 0; rank <= leastRank; rank++ {
 		for i, c := range tableColumns {
-			switch {
-			case c.rank != rank || widths[i] == 0:
-			case i == note:
-				if left >= min(leastNote, widths[i]) {
-					shown[i], widths[i] = true, min(widths[i], left)
-					left -= widths[i] + 2
-				}
-			case rank == 0 || left >= widths[i]:
+			if c.rank == rank && widths[i] > 0 && (rank == 0 || left >= widths[i]) {
 				shown[i] = true
 				left -= widths[i] + 2
 			}
 		}
 	}
-	return shown
+	return shown, !shown[len(tableColumns)-1]
 }
 
 const (
@@ -242,11 +239,11 @@ func (t *boxTable) lastSeen(b *boxFacts) string {
 	}
 	switch ago := t.now.Sub(b.seen); {
 	case ago < time.Minute:
-		return "just now"
+		return "now"
 	case ago < time.Hour:
-		return fmt.Sprintf("%d min ago", int(ago/time.Minute))
+		return fmt.Sprintf("%d min", int(ago/time.Minute))
 	case ago < 24*time.Hour:
-		return fmt.Sprintf("%d h ago", int(ago/time.Hour))
+		return fmt.Sprintf("%d h", int(ago/time.Hour))
 	}
 	return b.seen.Local().Format("2006-01-02")
 }
