@@ -262,6 +262,7 @@ func (b *box) start(ctx context.Context) error {
 	b.front.ready()
 	b.life.start("shares", b.shares.Run)
 	b.life.start("support", b.support.Run)
+	b.life.start("storage", b.watchStorage)
 	b.life.start("keys", b.listenKeys)
 	return nil
 }

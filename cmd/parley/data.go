@@ -33,10 +33,12 @@ func openData(dir string) (*data, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("data folder: %w (setting `data`)", err)
 	}
-	if err := os.Chmod(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("data folder must be ours alone: %w (setting `data`)", err)
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		if err := os.Chmod(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("data folder must be ours alone: %w (setting `data`)", err)
+		}
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	lock, err := openLock(dir)
 	if err != nil {
 		return nil, fmt.Errorf("data folder: %w (setting `data`)", err)
 	}
@@ -54,6 +56,18 @@ func openData(dir string) (*data, error) {
 	return &data{dir: dir, lock: lock}, nil
 }
 
+// openLock opens what is locked: a file, or, where a disk that is read-only has none yet, the folder itself.
+func openLock(dir string) (*os.File, error) {
+	path := filepath.Join(dir, "lock")
+	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, syscall.EROFS) {
+		if lock, err = os.Open(path); errors.Is(err, fs.ErrNotExist) {
+			lock, err = os.Open(dir)
+		}
+	}
+	return lock, err
+}
+
 func (d *data) close() { d.lock.Close() }
 
 func (d *data) path(name string) string { return filepath.Join(d.dir, name) }
@@ -67,7 +81,12 @@ func (d *data) begin() (session int, open bool, err error) {
 	session, _ = strconv.Atoi(strings.TrimSpace(string(raw)))
 	session++
 	stopped, _ := os.ReadFile(d.path("stopped"))
-	open = first || strings.TrimSpace(string(stopped)) == "open"
+	switch strings.TrimSpace(string(stopped)) {
+	case "open":
+		open = true
+	case "": // a run before whose count could not be written may have left the other word
+		open = first
+	}
 	if err := os.Remove(d.path("stopped")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return session, false, err
 	}

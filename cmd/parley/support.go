@@ -167,7 +167,11 @@ func (b *box) aboutAlerts(w io.Writer) {
 
 func (b *box) aboutHealth(w io.Writer) {
 	for _, c := range append(b.liveChecks(), b.readyChecks()...) {
-		fmt.Fprintf(w, "%s: %v\n", c.Name, c.Probe())
+		state := "ok"
+		if err := c.Probe(); err != nil {
+			state = err.Error()
+		}
+		fmt.Fprintf(w, "%s: %s\n", c.Name, state)
 	}
 }
 
