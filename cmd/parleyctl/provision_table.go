@@ -263,11 +263,11 @@ func summary(facts []*boxFacts) string {
 	for _, word := range sortedKeys(states) {
 		parts = append(parts, fmt.Sprintf("%d %s", states[word], word))
 	}
-	text := count(len(facts), "box", "boxes") + ": " + strings.Join(parts, ", ")
+	text := count(len(facts), "box", "boxes") + ": " + strings.Join(parts, ", ") + "\n"
 	if behind > 0 {
-		text += fmt.Sprintf("; %d without the settings that it should have", behind)
+		text += count(behind, "box is", "boxes are") + " without the settings that were told\n"
 	}
-	return text + "\n"
+	return text
 }
 
 func isTerminal(f *os.File) bool {
