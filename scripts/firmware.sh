@@ -142,6 +142,9 @@ for hot in runtime runtime/... internal/... sync/... math/... time crypto/aes cr
 	lean_go="$lean_go -gcflags=$hot="
 done
 
+# What others' code brings that this program never uses, left out: docs/firmware.md.
+standins=$(scripts/lean.sh)
+
 # build ARCH makes $output-ARCH.
 build() {
 	arch=$1
@@ -153,7 +156,7 @@ build() {
 		PKG_CONFIG_LIBDIR="$dir/lib/pkgconfig" PKG_CONFIG_PATH= \
 		CGO_CFLAGS="-O2 -g0 $lean $(echo $miniaudio)" \
 		CGO_LDFLAGS="-O2 -L$dir/lib -lasound -lpthread -lm" \
-		go build -trimpath -tags $tags $lean_go \
+		go build $standins -trimpath -tags $tags $lean_go \
 		-ldflags "-s -w -buildid= -linkmode external -extldflags '-static -Wl,--gc-sections,--build-id=none,-z,max-page-size=16384' -X main.version=${VERSION:-unknown}" \
 		-o "$output-$arch.new.$$" "$package"
 	verify "$output-$arch.new.$$"
