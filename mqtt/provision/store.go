@@ -1,0 +1,262 @@
+package provision
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"parley/mqtt/wire"
+)
+
+// FS is what the store needs of a file system, so that a test can have it fail or lose its power.
+type FS interface {
+	// Read reads a file of at most that many bytes.
+	Read(name string, most int64) ([]byte, error)
+	// Write makes a file, or makes it anew, and returns when its content is on the disk. Its name may not be.
+	Write(name string, content []byte) error
+	Rename(from, to string) error
+	Remove(name string) error
+	// SyncDir makes what was renamed or removed in a folder last.
+	SyncDir(dir string) error
+}
+
+// Store keeps documents, each whole or not at all:
+//
+//	good    what the box goes back to       trial   what is to be tried, or is        notes   what became of others
+type Store struct {
+	dir string
+	fs  FS
+}
+
+// The files. Of a document the first line is its hash, and the rest its envelope.
+const (
+	goodFile  = "good"
+	trialFile = "trial"
+	notesFile = "notes"
+	maxKept   = wire.MaxPayload + 128
+)
+
+// NewStore makes a store in a folder, which need not be there before something is written. fs nil is the machine's own.
+func NewStore(dir string, fs FS) *Store {
+	if fs == nil {
+		fs = OS{}
+	}
+	return &Store{dir: dir, fs: fs}
+}
+
+// Document is a document of settings that was genuine when it came.
+type Document struct {
+	wire.Desired
+	Hash     string
+	Envelope []byte
+}
+
+func (d *Document) version(at time.Time) *wire.Version {
+	if at.IsZero() {
+		at = time.Unix(0, 0)
+	}
+	return &wire.Version{Version: d.Version, Hash: d.Hash, At: at.UTC()}
+}
+
+// Kept is what a Store holds.
+type Kept struct {
+	Good, Trial *Document // nil: none. A Trial is newer than Good and was not refused
+	Faults      []error   // files that are there and cannot be used
+	notes       notes
+}
+
+// Load reads what is there for that box. Files that are for another one, or damaged, are passed over.
+func (s *Store) Load(box wire.Box) (k Kept) {
+	read := func(name string, take func([]byte) error) {
+		b, err := s.fs.Read(filepath.Join(s.dir, name), maxKept)
+		if err == nil {
+			err = take(b)
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			k.Faults = append(k.Faults, fmt.Errorf("%s: %w", filepath.Join(s.dir, name), err))
+		}
+	}
+	document := func(to **Document) func([]byte) error {
+		return func(b []byte) error {
+			d, err := parseKept(b)
+			if err == nil && (d.EID != box.EID() || d.Box != box.Name()) {
+				err = wire.ErrWrongBox
+			}
+			if err == nil {
+				*to = d
+			}
+			return err
+		}
+	}
+	read(goodFile, document(&k.Good))
+	read(trialFile, document(&k.Trial))
+	read(notesFile, func(b []byte) error {
+		var n notes
+		err := json.Unmarshal(b, &n)
+		if err == nil {
+			k.notes = n
+		}
+		return err
+	})
+	k.settle()
+	return k
+}
+
+// settle drops what a power cut between two writes may have left.
+func (k *Kept) settle() {
+	n := &k.notes
+	if g := k.Good; g != nil {
+		if n.Good != g.Hash { // the power went before it was noted
+			n.accept(*g, time.Time{})
+		}
+		n.Seen = max(n.Seen, g.Version)
+	}
+	if n.Refused != nil && (n.Refused.Reason == "" || k.Good != nil && n.Refused.Version <= k.Good.Version) {
+		n.Refused = nil
+	}
+	if t := k.Trial; t != nil {
+		if k.Good != nil && t.Version <= k.Good.Version || n.Refused != nil && n.Refused.Hash == t.Hash || t.Version < n.Seen {
+			k.Trial = nil
+		}
+	}
+}
+
+func parseKept(b []byte) (*Document, error) {
+	hash, envelope, _ := strings.Cut(string(b), "\n")
+	d, err := wire.OpenKept([]byte(envelope))
+	if err != nil {
+		return nil, err
+	}
+	if wire.HashOf([]byte(envelope)) != hash {
+		return nil, errors.New("is damaged")
+	}
+	return &Document{Desired: d, Hash: hash, Envelope: []byte(envelope)}, nil
+}
+
+// Life is what the box begins with.
+type Life struct {
+	Doc     *Document // nil: no settings from outside
+	Trial   bool      // Doc is on trial
+	Problem error     // why it is not what it should be
+}
+
+// Choose says what the box is to begin with. trial is what the last life has left for this one: a version, in digits. Without it a
+// document that is on trial has ended in a crash or a power cut, and what was good comes back.
+func (k Kept) Choose(trial string) Life {
+	if k.Trial != nil && strconv.FormatUint(k.Trial.Version, 10) == trial {
+		return Life{Doc: k.Trial, Trial: true}
+	}
+	return Life{Doc: k.Good}
+}
+
+// Fail notes that the box could not run with what is on trial, and takes it away.
+func (s *Store) Fail(box wire.Box, d Document, firmware, detail string, now time.Time) error {
+	n := s.Load(box).notes
+	n.refuse(wire.Refusal{Version: d.Version, Hash: d.Hash, Reason: wire.ReasonApplyFailed, Detail: detail, At: now.UTC()}, firmware)
+	return errors.Join(s.putNotes(n), s.dropTrial())
+}
+
+// short keeps a text small enough for its file; what is told of it is cut and cleaned later.
+func short(s string) string { return s[:min(len(s), 1024)] }
+
+func (s *Store) putGood(d Document) error  { return s.put(goodFile, d.kept()) }
+func (s *Store) putTrial(d Document) error { return s.put(trialFile, d.kept()) }
+
+func (d *Document) kept() []byte { return append([]byte(d.Hash+"\n"), d.Envelope...) }
+
+func (s *Store) putNotes(n notes) error {
+	b, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	return s.put(notesFile, b)
+}
+
+// promote makes what is on trial good.
+func (s *Store) promote(d Document) error {
+	b, err := s.fs.Read(filepath.Join(s.dir, trialFile), maxKept)
+	if err != nil || string(b) != string(d.kept()) { // something newer waits there, or somebody has taken it away
+		return s.putGood(d)
+	}
+	return s.move(trialFile, goodFile)
+}
+
+func (s *Store) dropTrial() error {
+	if err := s.fs.Remove(filepath.Join(s.dir, trialFile)); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	return s.fs.SyncDir(s.dir)
+}
+
+// put replaces a file whole: after a power cut it holds the old content or the new.
+func (s *Store) put(name string, content []byte) error {
+	if err := s.fs.Write(filepath.Join(s.dir, name+".new"), content); err != nil {
+		s.fs.Remove(filepath.Join(s.dir, name+".new")) // it may take the room that others need
+		return err
+	}
+	return s.move(name+".new", name)
+}
+
+func (s *Store) move(from, to string) error {
+	if err := s.fs.Rename(filepath.Join(s.dir, from), filepath.Join(s.dir, to)); err != nil {
+		return err
+	}
+	return s.fs.SyncDir(s.dir)
+}
+
+// OS is the machine's own file system.
+type OS struct{}
+
+// Read is FS's.
+func (OS) Read(name string, most int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(b)) > most {
+		err = fmt.Errorf("%s: more than %d bytes", name, most)
+	}
+	return b, err
+}
+
+// Write is FS's. The folder is made if it is not there.
+func (OS) Write(name string, content []byte) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// Rename is FS's.
+func (OS) Rename(from, to string) error { return os.Rename(from, to) }
+
+// Remove is FS's.
+func (OS) Remove(name string) error { return os.Remove(name) }
+
+// SyncDir is FS's.
+func (OS) SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
