@@ -40,6 +40,7 @@ var mayImport = []struct {
 	{"conference", nil},
 	{"hal", nil},
 	{"board", nil},
+	{"buildroot", []string{"board"}},
 	{"audio/*", []string{"audio"}},
 	{"mixer", []string{"audio"}},
 	{"mixer/*", []string{"audio", "mixer"}},
