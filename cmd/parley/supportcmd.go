@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -96,7 +98,7 @@ func askSupport(cfg config.Config, dir string) ([]byte, error) {
 		return nil, err
 	}
 	r.Header.Set("Authorization", "Bearer "+shown)
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := ask(r)
 	if err != nil {
 		return nil, err
 	}
@@ -109,4 +111,31 @@ func askSupport(cfg config.Config, dir string) ([]byte, error) {
 		err = errors.New("its answer is too long")
 	}
 	return bundle, err
+}
+
+// ask sends one request and reads its answer, whose body ends the connection when it is closed. It stands in for http.Client, whose transport
+// keeps connections, follows proxies and redirects, and is 0.15 MB that nothing else in the box needs.
+func ask(r *http.Request) (*http.Response, error) {
+	conn, err := new(net.Dialer).DialContext(r.Context(), "tcp", r.URL.Host)
+	if err != nil {
+		return nil, err
+	}
+	if deadline, ok := r.Context().Deadline(); ok {
+		conn.SetDeadline(deadline)
+	}
+	r.Close = true
+	if err := r.Write(conn); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(conn), r)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	answer.Body = struct {
+		io.Reader
+		io.Closer
+	}{answer.Body, conn}
+	return answer, nil
 }

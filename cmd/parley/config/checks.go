@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -16,10 +15,9 @@ import (
 
 // The checks answer "" for a right value, else what would be right.
 
-func matching(pattern, remedy string) func(string) string {
-	re := regexp.MustCompile(`^(?:` + pattern + `)$`)
+func matching(fits func(string) bool, remedy string) func(string) string {
 	return func(s string) string {
-		if re.MatchString(s) {
+		if fits(s) {
 			return ""
 		}
 		return remedy
@@ -72,11 +70,9 @@ func hostPort(s string) string {
 	return hostName(host)
 }
 
-var dnsName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$`)
-
 // hostName wants a DNS name or an address without brackets.
 func hostName(s string) string {
-	if _, err := netip.ParseAddr(s); err == nil || dnsName.MatchString(s) && !looksLikeIPv4(s) {
+	if _, err := netip.ParseAddr(s); err == nil || dnsNameShape.fits(s) && !looksLikeIPv4(s) {
 		return ""
 	}
 	return "a host name or an IP address"
@@ -92,9 +88,6 @@ func address(s string) string {
 	return "an IP address, such as 127.0.0.1 or ::"
 }
 
-var sipTail = regexp.MustCompile(`^(;[A-Za-z0-9._-]+(=[A-Za-z0-9._-]+)?)*$`)
-var sipUser = regexp.MustCompile(`^[A-Za-z0-9._~*+!$&=,/:%-]{1,128}$`)
-
 // sipURI wants sip: or sips:, an optional user, a host, an optional port and parameters (RFC 3261, 19.1).
 func sipURI(s string) string {
 	const remedy = "a SIP URI, such as sip:1000@pbx.example.com or sip:pbx.example.com;transport=tcp"
@@ -106,7 +99,7 @@ func sipURI(s string) string {
 		return remedy
 	}
 	if user, after, found := strings.Cut(rest, "@"); found {
-		if !sipUser.MatchString(user) {
+		if !sipUserShape.fits(user) {
 			return remedy
 		}
 		rest = after
@@ -115,7 +108,7 @@ func sipURI(s string) string {
 	if i := strings.IndexByte(rest, ';'); i >= 0 {
 		host, tail = rest[:i], rest[i:]
 	}
-	if !sipTail.MatchString(tail) || hostMaybePort(host) != "" {
+	if !sipTail(tail) || hostMaybePort(host) != "" {
 		return remedy
 	}
 	if _, err := route.ParseURI(s); err != nil { // what looks right here must be right there
@@ -193,11 +186,9 @@ func loopback(s string) bool {
 	return host == "localhost" || err == nil && a.Unmap().IsLoopback()
 }
 
-var offset = regexp.MustCompile(`^[+-][01][0-9]:[0-5][0-9]$`)
-
 // parseZone reads what meetings.time_zone takes.
 func parseZone(s string) (*time.Location, error) {
-	if !offset.MatchString(s) {
+	if !isOffset(s) {
 		return time.LoadLocation(s)
 	}
 	t, err := time.Parse("-07:00", s)

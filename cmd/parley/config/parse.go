@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,15 +72,11 @@ func decode(d *yaml.Decoder, to *yaml.Node) (err error) {
 	return d.Decode(to)
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
-
 // syntax makes an Error of the YAML library's, whose line stands in its text.
 func syntax(err error) *Error {
 	e := &Error{Problem: strings.TrimPrefix(err.Error(), "yaml: "), Remedy: "not valid YAML: look at the indentation and the quotes there"}
-	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-		e.Line, _ = strconv.Atoi(m[1])
-		e.Column = 1
-		e.Problem = err.Error()[len(m[0]):]
+	if line, problem, ok := yamlLine(err.Error()); ok {
+		e.Line, e.Column, e.Problem = line, 1, problem
 	}
 	return e
 }

@@ -20,18 +20,18 @@ const (
 )
 
 var (
-	slug    = matching(`[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?`, "small letters, digits and -, at most 32, such as room-12")
-	number  = matching(`[0-9A-Za-z][0-9A-Za-z._-]{0,31}`, "digits, letters, dot, - and _, at most 32")
-	digits  = matching(`\+?[0-9*]{0,32}`, "digits and *, at most 32, with or without a + in front")
-	userID  = matching(`[0-9A-Za-z][0-9A-Za-z._+-]{0,63}`, "letters, digits, dot, +, - and _, at most 64")
-	eid     = matching(`[0-9A-Za-z-]{1,32}`, "letters, digits and -, at most 32")
-	realm   = matching(`[0-9A-Za-z][0-9A-Za-z._-]{0,63}`, "letters, digits, dot, - and _, at most 64")
-	room    = matching(`[0-9]{1,8}`, "1 to 8 digits")
-	hex32   = matching(`[0-9a-f]{32}`, "32 small hexadecimal digits: MD5 of name:realm:password")
+	slug    = matching(slugShape.fits, "small letters, digits and -, at most 32, such as room-12")
+	number  = matching(numberShape.fits, "digits, letters, dot, - and _, at most 32")
+	digits  = matching(dialled, "digits and *, at most 32, with or without a + in front")
+	userID  = matching(userIDShape.fits, "letters, digits, dot, +, - and _, at most 64")
+	eid     = matching(eidShape.fits, "letters, digits and -, at most 32")
+	realm   = matching(realmShape.fits, "letters, digits, dot, - and _, at most 64")
+	room    = matching(roomShape.fits, "1 to 8 digits")
+	hex32   = matching(hex32Shape.fits, "32 small hexadecimal digits: MD5 of name:realm:password")
 	path    = shorter(1024)
 	label   = shorter(64)
-	device  = matching(`auto|file|[A-Za-z0-9][A-Za-z0-9_:=,.-]{0,63}`, "auto, file, or an ALSA name such as hw:0 or plughw:CARD=Device")
-	noEmpty = matching(`.{1,128}`, "1 to 128 characters")
+	device  = matching(deviceShape.fits, "auto, file, or an ALSA name such as hw:0 or plughw:CARD=Device")
+	noEmpty = matching(oneLine, "1 to 128 characters")
 )
 
 const (
