@@ -64,7 +64,7 @@ func (l *lamps) placed(p placeState) {
 		{p.Private, hal.StatePrivateRoom},
 		{p.Floor == conference.FloorHeld, hal.StateFloorGranted},
 		{p.Floor == conference.FloorQueue, hal.StateQueued},
-		{len(p.Rings) > 0 || p.Calling, hal.StateRinging},
+		{p.Ringing || p.Calling, hal.StateRinging},
 		{p.Meeting != nil, hal.StateInCall},
 		{p.Booked, hal.StateJoinable},
 	} {

@@ -43,6 +43,7 @@ type placeState struct {
 	Meeting *meeting
 	Calling bool   // the join key's call is not answered yet
 	Rings   []*leg // calls that wait for the key
+	Ringing bool   // somebody does: a call, or a conference of this box
 	Result  string // how the last call ended; empty while one stands
 	Booked  bool   // the join key enters what is booked now
 
@@ -414,7 +415,7 @@ func (p *place) heard(l *leg, e sip.Event) {
 func (p *place) state() placeState {
 	s := placeState{
 		Muted: p.gate.Closed(), Reasons: p.mute.Names(), Meeting: p.leg.meeting,
-		Calling: p.out != nil, Rings: append([]*leg(nil), p.waiting...), Result: p.result,
+		Calling: p.out != nil, Rings: append([]*leg(nil), p.waiting...), Ringing: p.ringing(), Result: p.result,
 		Booked: p.house.bookings != nil && p.house.bookings.open,
 	}
 	if r := p.leg.meeting; r != nil {
