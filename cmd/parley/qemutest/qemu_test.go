@@ -12,6 +12,12 @@ var inside = []struct {
 	timeout time.Duration // by this machine's clock
 }{
 	{"boot", 4 * time.Minute},
+	{"mute", 4 * time.Minute},
+	{"sound", 4 * time.Minute},
+	{"stuck", 4 * time.Minute},
+	{"card", 6 * time.Minute},
+	{"lamps", 6 * time.Minute},
+	{"reset", 4 * time.Minute},
 }
 
 func TestInside(t *testing.T) {
