@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"os"
 	"time"
@@ -37,10 +36,8 @@ const bookingsFile = "bookings"
 // fewLists is how many lists may wait to be looked at. The topic is retained: what is lost comes again.
 const fewLists = 8
 
-func newBookings(h *house, d *data, box wire.Box, key ed25519.PrivateKey) *bookings {
-	return &bookings{
-		house: h, data: d, box: box, keys: wire.NewKeySet(key.Public().(ed25519.PublicKey)), in: make(chan []byte, fewLists),
-	}
+func newBookings(h *house, d *data, box wire.Box, keys wire.KeySet) *bookings {
+	return &bookings{house: h, data: d, box: box, keys: keys, in: make(chan []byte, fewLists)}
 }
 
 // receive is called by the client for what is on the topic. An empty message changes nothing.

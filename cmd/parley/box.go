@@ -17,6 +17,7 @@ import (
 	"parley/mixer"
 	"parley/mqtt"
 	"parley/mqtt/broker"
+	"parley/mqtt/provision"
 	"parley/mqtt/wire"
 	"parley/sip"
 	"parley/sip/guard"
@@ -60,6 +61,13 @@ type box struct {
 	release func() // gives the lines of keys and lamps back
 	front   *front
 	life    *life
+
+	layers    *layers     // where the settings come from
+	boot      config.Boot // empty: there is no boot file
+	operators wire.KeySet // keys whose signatures count beside the box's own
+	settings  *provision.Settings
+	enrolment *provision.Enrolment // nil: it is enrolled, or is not to be
+
 	lines   *ring        // the last of the log
 	figures *metrics.Set // what is measured
 	support *support
@@ -69,7 +77,10 @@ type box struct {
 func run(ctx context.Context, cfg config.Config, o options, out io.Writer) (err error) {
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
-	b := &box{cfg: cfg, began: time.Now(), life: newLife(), lines: newRing()}
+	b := &box{cfg: cfg, began: time.Now(), life: newLife(), lines: newRing(), layers: o.layers}
+	if b.layers == nil {
+		b.layers = layersOf(cfg)
+	}
 	if b.board, err = board.Find(cfg.Board); err != nil {
 		return fmt.Errorf("setting `board`: %w", err)
 	}
@@ -168,6 +179,7 @@ func (b *box) makeMQTT() (err error) {
 	if err != nil {
 		return err
 	}
+	b.makeIdentity()
 	var own *inside
 	if b.cfg.MQTT.Broker == config.BrokerEmbedded {
 		own = newInside()
@@ -175,7 +187,7 @@ func (b *box) makeMQTT() (err error) {
 			return err
 		}
 	}
-	if b.client, err = newClient(b.cfg, names, b.session, own, newOutbox(b.data, b.house), b.refused, b.log); err != nil {
+	if b.client, err = newClient(b.cfg, names, b.session, own, newOutbox(b.data, b.house), b.refused, b.layers, b.log); err != nil {
 		return err
 	}
 	b.topics = &topics{house: b.house, out: b.client, box: names, eid: b.cfg.EID, lease: map[string]time.Time{}, rosters: map[string]uint64{}, began: b.began}
@@ -190,14 +202,17 @@ func (b *box) makeMQTT() (err error) {
 	b.house.due = b.topics.due
 	key, err := wire.LoadOrCreateKey(b.data.path("box.key"))
 	if err != nil {
-		b.log.Warn("no command can be taken: the box's key cannot be read or made", "error", err)
-		return nil
+		b.log.Warn("nobody can give commands by the box's own key: it cannot be read or made", "error", err)
 	}
-	b.house.bookings = newBookings(b.house, b.data, names, key)
+	keys := b.known(publicHalf(key))
+	if err := errors.Join(b.makeSettings(names, keys), b.makeEnrolment()); err != nil {
+		return err
+	}
+	b.house.bookings = newBookings(b.house, b.data, names, keys)
 	if err := b.client.Subscribe(names.Bookings(), b.house.bookings.receive); err != nil {
 		return err
 	}
-	orders := &commands{house: b.house, out: b.client, door: newDoor(names, key, b.session)}
+	orders := &commands{house: b.house, out: b.client, door: newDoor(names, keys, b.session)}
 	if err := b.client.Subscribe(names.Cmds(), orders.receive); err != nil {
 		return err
 	}
@@ -232,6 +247,7 @@ func (b *box) start(ctx context.Context) error {
 	}
 	b.life.start("mqtt", b.client.Run)
 	b.life.start("card", b.card.Run)
+	b.life.start("settings", b.settings.Run)
 	b.life.start("mixer", b.mixer.Run)
 	b.life.start("lamps", b.lamps.blinker.Run)
 	b.life.start("prompts", b.house.prompts.library.Run)
@@ -262,6 +278,9 @@ func (b *box) start(ctx context.Context) error {
 	b.front.ready()
 	b.life.start("shares", b.shares.Run)
 	b.life.start("support", b.support.Run)
+	if b.enrolment != nil {
+		b.life.start("enrolment", b.enrolment.Run)
+	}
 	b.life.start("storage", b.watchStorage)
 	b.life.start("keys", b.listenKeys)
 	return nil

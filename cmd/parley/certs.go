@@ -67,9 +67,13 @@ func certPool(path string) (*x509.CertPool, error) {
 	if err != nil {
 		return nil, err
 	}
+	return poolOf(raw, path)
+}
+
+func poolOf(raw []byte, where string) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(raw) {
-		return nil, fmt.Errorf("%s has no certificate in PEM", path)
+		return nil, fmt.Errorf("%s has no certificate in PEM", where)
 	}
 	return pool, nil
 }

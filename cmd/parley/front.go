@@ -29,6 +29,8 @@ type front struct {
 type options struct {
 	plain bool // lines of text even on a terminal
 	keys  bool // keys from standard input even if it is no terminal
+
+	layers *layers // where the settings come from; nil: from nowhere else
 }
 
 func newFront(b *box, o options, quit func(), out io.Writer) *front {

@@ -51,6 +51,7 @@ var mayImport = []struct {
 	{"sip/*", nil},
 	{"mqtt/wire", []string{"conference", "conference/create"}},
 	{"mqtt", []string{"mqtt/*"}},
+	{"mqtt/provision", []string{"mqtt/wire"}}, // signed settings are a payload, and what it may hold stands there
 	{"mqtt/*", nil},
 	{"web", []string{"conference", "conference/*", "web/*"}},
 	{"web/*", []string{"conference"}},

@@ -115,15 +115,22 @@ func cmdRun(args []string, out io.Writer) error {
 		fmt.Fprintf(os.Stderr, "parley run: %q is not expected\n", flags.Arg(0))
 		return errUsage
 	}
-	cfg, err := loadConfig(*file, *folder)
+	trial := takeTrial()
+	cfg, from, err := loadLayers(*file, *folder, trial)
 	if did, e := finishReset(cmp.Or(*folder, cfg.Data)); e != nil {
 		fmt.Fprintln(os.Stderr, "parley: a factory reset was asked for and is not finished:", e)
 	} else if did {
-		cfg, err = loadConfig(*file, *folder) // what it says now
+		cfg, from, err = loadLayers(*file, *folder, trial) // what it says now
 	}
 	if err != nil {
 		return err
 	}
+	if from.life.Trial && from.life.Problem != nil {
+		if next, ok := from.fell(from.life.Problem); ok {
+			return next.begin()
+		}
+	}
+	o.layers = from
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // the terminal is gone; nohup says that this is no reason
 		ends = append(ends, syscall.SIGHUP)
@@ -135,29 +142,12 @@ func cmdRun(args []string, out io.Writer) error {
 	if errors.As(err, &next) {
 		return next.begin()
 	}
-	return err
-}
-
-// loadConfig reads the named file, else parley.yaml in the data folder, else takes the defaults.
-func loadConfig(file, folder string) (config.Config, error) {
-	cfg, err := config.Load(file, os.Getenv)
 	if err != nil {
-		return cfg, err
+		if next, ok := from.fell(err); ok {
+			return next.begin()
+		}
 	}
-	if folder != "" {
-		cfg.Data = folder
-	}
-	if file != "" {
-		return cfg, nil
-	}
-	path := (&data{dir: cfg.Data}).path("parley.yaml")
-	if _, err := os.Stat(path); err != nil {
-		return cfg, nil
-	}
-	kept := cfg.Data
-	cfg, err = config.Load(path, os.Getenv)
-	cfg.Data = kept
-	return cfg, err
+	return err
 }
 
 func cmdCheck(args []string, out io.Writer) error {
@@ -169,10 +159,8 @@ func cmdCheck(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if cfg.MQTT.ACL != "" {
-		if _, err := accessRules(cfg.MQTT.ACL); err != nil {
-			return fmt.Errorf("%s: mqtt.acl: %w", args[0], err)
-		}
+	if err := usable(cfg); err != nil {
+		return fmt.Errorf("%s: %w", args[0], err)
 	}
 	for _, w := range cfg.Warnings() {
 		fmt.Fprintln(out, "warning:", w)

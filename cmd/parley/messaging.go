@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
 	"fmt"
@@ -148,7 +147,7 @@ func newOutbox(d *data, h *house) *outbox.Outbox {
 }
 
 // newClient makes the connection to the broker, with the last will of this session.
-func newClient(cfg config.Config, box wire.Box, session int, own *inside, waiting *outbox.Outbox, refused func(mqtt.Message), log *slog.Logger) (*mqtt.Client, error) {
+func newClient(cfg config.Config, box wire.Box, session int, own *inside, waiting *outbox.Outbox, refused func(mqtt.Message), l *layers, log *slog.Logger) (*mqtt.Client, error) {
 	state := func(word wire.StateWord) *mqtt.Message {
 		payload, err := wire.Encode(&wire.BoxState{State: word, Sess: uint64(session)})
 		if err != nil {
@@ -182,6 +181,9 @@ func newClient(cfg config.Config, box wire.Box, session int, own *inside, waitin
 		}
 		conf.Certificate = &pair
 	}
+	if err := l.asOneOfTheFleet(cfg.MQTT, &conf); err != nil {
+		return nil, err
+	}
 	return mqtt.New(conf)
 }
 
@@ -191,9 +193,9 @@ var builtAt = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 // clockSet tells whether the machine knows the time.
 func clockSet() bool { return time.Now().After(builtAt) }
 
-func newDoor(box wire.Box, key ed25519.PrivateKey, session int) *wire.Door {
+func newDoor(box wire.Box, keys wire.KeySet, session int) *wire.Door {
 	return wire.NewDoor(wire.DoorConfig{
-		Box: box, Keys: wire.NewKeySet(key.Public().(ed25519.PublicKey)), Sess: uint64(session),
+		Box: box, Keys: keys, Sess: uint64(session),
 		ClockSet: clockSet,
 	})
 }
@@ -206,8 +208,8 @@ func (b *box) tellInfo() {
 		features = append(features, "srtp")
 	}
 	info := wire.BoxInfo{
-		Model: b.board.Name, Serial: b.cfg.Box, Firmware: cmp.Or(version, "dev"), Addresses: addresses(),
-		Features: features, Schemas: []string{"box.1", "conf.1"},
+		Model: b.board.Name, Serial: serial(b.cfg), Firmware: cmp.Or(version, "dev"), Addresses: addresses(),
+		Features: features, Schemas: []string{"box.1", "conf.1", "settings.1", "enrol.1"},
 	}
 	b.topics.tell(b.topics.box.Info(), &info, true)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"parley/mqtt/wire"
@@ -35,7 +36,8 @@ type EnrolConfig struct {
 	Keys                         []string // public keys of operators, of image and boot file: no other's answers count
 	Places                       func(ctx context.Context) []Place
 	Dial                         func(url string) (Link, error)
-	Done                         func() // the box is enrolled and is to begin anew
+	Done                         func()               // the box is enrolled and is to begin anew
+	Tell                         func(refused string) // why it is refused for now; empty: it is not. nil: nobody wants to know
 	Log                          *slog.Logger
 
 	// The pauses; zero is what a box takes.
@@ -99,6 +101,12 @@ func (e *Enrolment) Run(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 		wait = min(2*wait, e.cfg.Most)
+	}
+}
+
+func (e *Enrolment) tell(refused string) {
+	if e.cfg.Tell != nil {
+		e.cfg.Tell(refused)
 	}
 }
 
@@ -196,9 +204,11 @@ func (e *Enrolment) judge(a answer) (done bool, pause time.Duration) {
 	switch got.Status {
 	case wire.EnrolPending:
 		e.once("pending", "the enrolment waits for the operator")
+		e.tell("")
 		return false, time.Duration(got.RetryAfter) * time.Second
 	case wire.EnrolRejected:
 		e.once("rejected "+got.Reason, "the enrolment is refused", "reason", got.Reason, "detail", got.Detail)
+		e.tell(strings.TrimSuffix(got.Reason+": "+got.Detail, ": "))
 		return false, e.cfg.Refused
 	}
 	keep := Enrolled{Answer: got, Keys: append(append([]string(nil), e.cfg.Keys...), got.Keys...)}

@@ -33,6 +33,16 @@ func boxName() string {
 	return "parley"
 }
 
+// Serial is the number that the maker has given the board; empty if it says none.
+func Serial() string {
+	data, _ := readBounded("/sys/firmware/devicetree/base/serial-number", 256)
+	id := strings.Trim(string(data), "\x00 \r\n")
+	if len(id) > 64 || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return ""
+	}
+	return id
+}
+
 func nameFrom(id string) string {
 	mac := hmac.New(sha256.New, []byte("parley box name"))
 	mac.Write([]byte(id))
