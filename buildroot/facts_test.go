@@ -225,6 +225,9 @@ func TestDiskLayout(t *testing.T) {
 		if sizes["kernel-a"] != sizes["kernel-b"] || sizes["root-a"] != sizes["root-b"] || sizes["state"] != "8M" {
 			t.Errorf("%s: slots are not alike, or the boot state has no room for its second copy: %v", b.Name, sizes)
 		}
+		if strings.Count(text, "@DATA@") != 1 {
+			t.Errorf("%s: the size of its data partition cannot be chosen", b.Name)
+		}
 		if !strings.Contains(text, "image parley-"+b.Name+".img {") {
 			t.Errorf("%s: its image is called something else", b.Name)
 		}

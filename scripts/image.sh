@@ -1,8 +1,8 @@
 #!/bin/sh
 # Usage: scripts/image.sh BOARD
 #
-# Builds build/BOARD/images/parley-BOARD.img, a disk to be flashed, with the Buildroot in the folder $BUILDROOT. The program must
-# have been built (make firmware).
+# Builds build/BOARD/images/parley-BOARD.img, a disk to be flashed, with the Buildroot in the folder $BUILDROOT and a data partition of
+# $PARLEY_DATA (1G). The program must have been built (make firmware).
 set -eu
 cd "$(dirname "$0")/.."
 

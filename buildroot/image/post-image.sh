@@ -4,7 +4,7 @@
 # Buildroot runs this when kernel, boot loader and root file system are in IMAGES. It makes of them
 #   parley-BOARD.img   the whole disk, for flashing
 #   kernel.itb         the kernel of a slot, with its device tree where the boot loader has none
-# and rootfs.squashfs with kernel.itb is what an update carries.
+# and rootfs.squashfs with kernel.itb is what an update carries. The data partition has the size PARLEY_DATA, such as 8G; 1G if not given.
 set -eu
 images=$1
 board=$2
@@ -55,4 +55,5 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/root"
 find . -newermt "@$SOURCE_DATE_EPOCH" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-genimage --rootpath "$work/root" --tmppath "$work/tmp" --inputpath . --outputpath . --config "$folder/genimage.cfg"
+sed "s/@DATA@/${PARLEY_DATA:-1G}/" "$folder/genimage.cfg" >genimage.cfg
+genimage --rootpath "$work/root" --tmppath "$work/tmp" --inputpath . --outputpath . --config genimage.cfg
