@@ -22,7 +22,7 @@ BENCH := $(TEST) janus
 # Seconds for each fuzz target in `make check`.
 FUZZTIME ?= 5
 
-.PHONY: help run test test-arm soak check bench firmware prompts build go-version
+.PHONY: help sbom run test test-arm soak check bench firmware prompts build go-version
 
 help: ## say what there is
 	@echo 'Parley, the firmware of a conference box. make TARGET, with TARGET one of'
@@ -55,7 +55,7 @@ soak: go-version ## kill the box at SOAK random moments (200) of conferences tha
 	@scripts/need.sh $(TEST)
 	PARLEY_SOAK=$(SOAK) go test -race -count=1 -timeout 2h -run '^TestKilledAtAnyMoment$$' -v ./cmd/parley
 
-check: go-version ## formatting, modules, layout, and a few seconds of every fuzz target
+check: go-version ## formatting, modules, layout, known vulnerabilities, and a few seconds of every fuzz target
 	@scripts/need.sh $(TEST)
 	@scripts/check.sh $(FUZZTIME)
 
@@ -66,6 +66,9 @@ bench: go-version ## all benchmarks
 firmware: go-version ## dist/parley-armv7 and dist/parley-arm64, fully static
 	@scripts/need.sh $(CROSS)
 	@scripts/firmware.sh
+
+sbom: go-version ## dist/parley.cdx.json, what the firmware is made of (CycloneDX)
+	@go run ./scripts/sbom -o dist/parley.cdx.json $(wildcard dist/parley-armv7 dist/parley-arm64)
 
 prompts: go-version ## make the spoken prompts anew, after a text of theirs has changed
 	@scripts/need.sh $(TEST)

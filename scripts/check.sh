@@ -1,8 +1,8 @@
 #!/bin/sh
 # Usage: scripts/check.sh [SECONDS]
 #
-# What a change is looked at for besides its tests: formatting, vet, modules, the house's layout, and SECONDS (5) of every
-# fuzz target.
+# What a change is looked at for besides its tests: formatting, vet, modules, the house's layout, the list of what the firmware is made of,
+# known vulnerabilities of that, and SECONDS (5) of every fuzz target.
 set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-5}
@@ -22,6 +22,12 @@ twice=$(sed -n 's/^[[:space:]]*\([a-z][^ ]*\.[^ ]*\/[^ ]*\) v.*/\1/p' go.mod | s
 
 echo "check: layout"
 go test -race -count=1 -run Layout ./cmd/parley/
+
+echo "check: what the firmware is made of"
+go run ./scripts/sbom -o dist/parley.cdx.json
+
+echo "check: known vulnerabilities"
+scripts/vulns.sh
 
 # Go's fuzzer sometimes calls the end of its own time a failure; what it has really found, it writes down as an input.
 fuzz() {
