@@ -5,11 +5,9 @@
 # slot. If that cannot be counted there is no try. A slot whose kernel is none, or is damaged, is passed over.
 #
 # Numbers are hexadecimal, as U-Boot has them.
-setenv at
 setexpr at ${ramdisk_addr_r} + 4000000
 setexpr back ${at} + 1000
 ${devtype} dev ${devnum}
-setenv first
 part start ${devtype} ${devnum} state first
 setexpr second ${first} + 2000
 
@@ -43,7 +41,7 @@ if test "${try}" = "${other}" && itest 0${left} -gt 0; then
 	fi
 fi
 
-# A kernel's image is a FIT. Its device tree is in it, else it is where firmware or QEMU has left one; some have a file system in memory.
+# A kernel's image is a FIT with the configuration "slot". Its device tree is in it, else it is where firmware or QEMU has left one; some have a file system in memory.
 setenv parley_boot '
 setenv start; setenv number; setenv uuid; setenv size; setenv tree; setenv rd
 echo "parley: slot ${s}, state good=${good} try=${try} left=${left} seq=${seq}"
@@ -55,8 +53,8 @@ if part start ${devtype} ${devnum} kernel-${s} start && ${devtype} read ${at} ${
 	part uuid ${devtype} ${devnum}:${number} uuid
 	setenv bootargs "root=PARTUUID=${uuid} rootfstype=squashfs ro rootwait panic=5 parley.slot=${s}"
 	fdt addr ${at}
-	if fdt get value rd /images/ramdisk type; then setenv rd ${at}; else setenv rd -; fi
-	if fdt get value tree /images/fdt type; then bootm ${at}; else bootm ${at} ${rd} ${fdt_addr}; fi
+	if fdt get value rd /images/ramdisk type; then setenv rd ${at}#slot; else setenv rd -; fi
+	if fdt get value tree /images/fdt type; then bootm ${at}#slot; else bootm ${at}#slot ${rd} ${fdt_addr}; fi
 fi
 echo "parley: slot ${s} does not boot"
 '
