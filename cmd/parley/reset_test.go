@@ -129,6 +129,27 @@ func TestAResetIsNotedOnAFullDisk(t *testing.T) {
 	}
 }
 
+// A full disk is told of before nothing can be written any more.
+func TestAFullDiskIsAFault(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("parley-test", dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skipf("a small disk needs root: %v", err)
+	}
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	if text := storageFault(dir); text != "" {
+		t.Errorf("an empty disk: %s", text)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "ballast"), make([]byte, 900<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if text := storageFault(dir); !strings.Contains(text, "full") {
+		t.Errorf("a full disk: %q", text)
+	}
+	if text := storageFault(filepath.Join(dir, "gone")); text == "" {
+		t.Error("a folder that is gone is none")
+	}
+}
+
 // the reset key must be held for ten seconds; the lamp tells from the second one on that it is, and what has come of it. One that is
 // down at the start, stuck or bouncing resets nothing.
 func TestTheResetKey(t *testing.T) {
