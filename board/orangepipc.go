@@ -6,7 +6,7 @@ package board
 func orangePiPC() Board {
 	return Board{
 		Name:  "orangepi-pc",
-		Title: "Orange Pi PC, keys and lamps on the header, its own microphone and jack",
+		Title: "Orange Pi PC with its own microphone and jack",
 		Arch:  "armv7",
 		Chip:  "1c20800.pinctrl",
 		Keys: []KeyLine{

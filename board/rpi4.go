@@ -25,7 +25,7 @@ func raspberry(b Board) Board {
 func rpi4() Board {
 	return raspberry(Board{
 		Name:  "rpi4",
-		Title: "Raspberry Pi 4, keys and lamps on the header, USB speakerphone",
+		Title: "Raspberry Pi 4 with a USB speakerphone",
 		Arch:  "arm64",
 		Chip:  "pinctrl-bcm2711",
 	})

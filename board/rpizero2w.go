@@ -5,7 +5,7 @@ package board
 func rpiZero2W() Board {
 	return raspberry(Board{
 		Name:  "rpi-zero2w",
-		Title: "Raspberry Pi Zero 2 W, keys and lamps on the header, USB speakerphone",
+		Title: "Raspberry Pi Zero 2 W with a USB speakerphone",
 		Arch:  "armv7",
 		Chip:  "pinctrl-bcm2835", // a BCM2710: the driver's first generation
 	})

@@ -258,3 +258,29 @@ func TestPostBuild(t *testing.T) {
 		}
 	}
 }
+
+// What the network says of itself is kept for the box, as printable text, and is what it said last.
+func TestDHCP(t *testing.T) {
+	dir := t.TempDir()
+	script := "image/rootfs/usr/share/udhcpc/default.script.d/parley"
+	file := dir + "/dhcp"
+	env := []string{"PARLEY_DHCP=" + file}
+	url := "mqtts://broker.example.com:8883"
+	run(t, script, append(env, fmt.Sprintf("opt224=%X", url), "domain=example.com"), "bound")
+	want := "broker=" + url + "\ndomain=example.com\n"
+	if got := read(t, file); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	run(t, script, env, "deconfig")
+	if got := read(t, file); got != want {
+		t.Errorf("after deconfig: %q", got)
+	}
+	run(t, script, append(env, fmt.Sprintf("opt224=%X", "x\ndomain=evil\x00$(id)`id`"), "domain=a.b;c\nd"), "renew")
+	if got := read(t, file); got != "broker=xdomain=evil$(id)`id`\ndomain=a.bcd\n" {
+		t.Errorf("what is not printable is not left out: %q", got)
+	}
+	run(t, script, env, "bound")
+	if got := read(t, file); got != "" {
+		t.Errorf("what the network no longer says stays: %q", got)
+	}
+}

@@ -16,7 +16,6 @@ import (
 	"strings"
 	"syscall"
 
-	"parley/board"
 	"parley/cmd/parley/config"
 )
 
@@ -32,7 +31,7 @@ const usage = `parley: a conference box
                              write what support needs to know of a box that is not well, without secrets
   parley reset -data FOLDER  remove everything in the data folder but the box's identity
   parley settings            print every setting with its default, as a settings file
-  parley boards              list the boards that this program knows
+  parley boards [NAME]       list the boards that this program knows, or how one is wired
   parley version             print what this program was built from
 
 Without -config the settings file is parley.yaml in the data folder if there is one, otherwise the defaults, in which
@@ -72,7 +71,7 @@ func main() {
 func dispatch(args []string, out io.Writer) error {
 	commands := map[string]func([]string, io.Writer) error{
 		"run": cmdRun, "check-config": cmdCheck, "reset": cmdReset, "support": cmdSupport,
-		"settings": alone(cmdSettings), "boards": alone(cmdBoards), "version": alone(cmdVersion),
+		"settings": alone(cmdSettings), "boards": cmdBoards, "version": alone(cmdVersion),
 	}
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
 		fmt.Fprint(out, usage)
@@ -172,13 +171,6 @@ func cmdCheck(args []string, out io.Writer) error {
 func cmdSettings(out io.Writer) error {
 	_, err := io.WriteString(out, config.Defaults())
 	return err
-}
-
-func cmdBoards(out io.Writer) error {
-	for _, b := range board.List() {
-		fmt.Fprintf(out, "%-11s %s\n", b.Name, b.Title)
-	}
-	return nil
 }
 
 func cmdVersion(out io.Writer) error {

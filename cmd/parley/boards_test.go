@@ -1,0 +1,45 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"parley/board"
+)
+
+// Whoever wires a board finds every key and lamp with its pin and line, and 80 columns are enough.
+func TestBoardsTellTheWiring(t *testing.T) {
+	var list strings.Builder
+	if err := dispatch([]string{"boards"}, &list); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range board.List() {
+		var one strings.Builder
+		if err := dispatch([]string{"boards", b.Name}, &one); err != nil {
+			t.Error(err)
+		}
+		if !strings.Contains(list.String(), "\n"+b.Name+" ") || !strings.HasPrefix(one.String(), b.Name+": "+b.Title+"\n") || !strings.Contains(one.String(), b.Chip) {
+			t.Errorf("%s:\n%s\n%s", b.Name, list.String(), one.String())
+		}
+		for _, k := range b.Keys {
+			if want := fmt.Sprintf("  %-12s %-13s %4d  ", k.Key, k.Pin, k.Line); !strings.Contains(one.String(), want) {
+				t.Errorf("%s: no %q", b.Name, want)
+			}
+		}
+		for _, l := range b.Lamps {
+			if want := fmt.Sprintf("  %-12s %-13s %4d  ", l.Lamp, l.Pin, l.Line); !strings.Contains(one.String(), want) {
+				t.Errorf("%s: no %q", b.Name, want)
+			}
+		}
+		for _, l := range strings.Split(list.String()+one.String(), "\n") {
+			if len(l) > 80 {
+				t.Errorf("%d columns: %s", len(l), l)
+			}
+		}
+	}
+	if err := dispatch([]string{"boards", "rpi9"}, &list); !errors.Is(err, board.ErrUnknown) {
+		t.Error(err)
+	}
+}
