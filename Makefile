@@ -7,13 +7,16 @@ SHELL := /bin/sh
 
 export GOFLAGS := -tags=nolibopusfile -buildvcs=false
 export GOTOOLCHAIN := local
+# Here nothing is skipped for want of a program: what is needed is installed.
+export PARLEY_TOOLS := all
 VERSION := $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || echo unknown)
 export VERSION
 
 # What each target needs, as Debian packages. ca-certificates: Go fetches its modules by https.
 BUILD := gcc libc6-dev pkg-config libopus-dev ca-certificates
 RUN := $(BUILD) libasound2 libasound2-data
-TEST := $(RUN) opus-tools sip-tester baresip-core mosquitto mosquitto-clients espeak-ng iproute2 nftables procps openssl
+TEST := $(RUN) opus-tools sip-tester baresip-core mosquitto mosquitto-clients espeak-ng iproute2 nftables procps openssl \
+	device-tree-compiler genimage mtools dosfstools e2fsprogs u-boot-tools shellcheck
 CROSS := $(BUILD) gcc-arm-linux-gnueabihf gcc-aarch64-linux-gnu linux-libc-dev-armhf-cross linux-libc-dev-arm64-cross \
 	binutils make patch tar bzip2 xz-utils file util-linux
 ARM := $(CROSS) qemu-user-static baresip-core libasound2 libasound2-data
@@ -22,7 +25,7 @@ BENCH := $(TEST) janus
 # Seconds for each fuzz target in `make check`.
 FUZZTIME ?= 5
 
-.PHONY: help sbom run test test-arm soak check bench firmware prompts build go-version
+.PHONY: help sbom run test test-arm soak check bench firmware image prompts build go-version
 
 help: ## say what there is
 	@echo 'Parley, the firmware of a conference box. make TARGET, with TARGET one of'
@@ -69,6 +72,12 @@ firmware: go-version ## dist/parley-armv7 and dist/parley-arm64, fully static
 
 sbom: go-version ## dist/parley.cdx.json, what the firmware is made of (CycloneDX)
 	@go run ./scripts/sbom -o dist/parley.cdx.json $(wildcard dist/parley-armv7 dist/parley-arm64)
+
+# The disk of BOARD is built with the Buildroot in the folder BUILDROOT; PARLEY_DATA is the size of its data partition.
+image: go-version ## build/BOARD/images/parley-BOARD.img: a disk to be flashed (BOARD=rpi4 BUILDROOT=FOLDER)
+	@scripts/image.sh -n $(BOARD)
+	@$(MAKE) --no-print-directory firmware
+	@scripts/image.sh $(BOARD)
 
 prompts: go-version ## make the spoken prompts anew, after a text of theirs has changed
 	@scripts/need.sh $(TEST)
