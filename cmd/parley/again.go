@@ -17,12 +17,18 @@ func (b *box) again(reason string, environ ...string) {
 }
 
 // nextLife is what run ends with when the program is to begin anew.
-type nextLife struct{ environ []string }
+type nextLife struct {
+	environ []string
+	machine func() error // restarts the machine instead; nil: only the program
+}
 
 func (n *nextLife) Error() string { return "to begin anew" }
 
 // begin replaces the process by a new one of the same program. It returns only when that failed.
 func (n *nextLife) begin() error {
+	if n.machine != nil {
+		return n.machine()
+	}
 	// By this name it is found also after the file was replaced.
 	err := syscall.Exec("/proc/self/exe", os.Args, append(os.Environ(), n.environ...))
 	return fmt.Errorf("begin anew: %w", err)

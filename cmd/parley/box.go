@@ -71,6 +71,7 @@ type box struct {
 	lines   *ring        // the last of the log
 	figures *metrics.Set // what is measured
 	support *support
+	updates *updates
 }
 
 // run is the box's life: it returns when ctx ends, after everything has stopped in order, or with what went wrong.
@@ -205,7 +206,7 @@ func (b *box) makeMQTT() (err error) {
 		b.log.Warn("nobody can give commands by the box's own key: it cannot be read or made", "error", err)
 	}
 	keys := b.known(publicHalf(key))
-	if err := errors.Join(b.makeSettings(names, keys), b.makeEnrolment()); err != nil {
+	if err := errors.Join(b.makeSettings(names, keys), b.makeEnrolment(), b.makeUpdates(names, keys)); err != nil {
 		return err
 	}
 	b.house.bookings = newBookings(b.house, b.data, names, keys)
@@ -282,6 +283,7 @@ func (b *box) start(ctx context.Context) error {
 		b.life.start("enrolment", b.enrolment.Run)
 	}
 	b.life.start("storage", b.watchStorage)
+	b.life.start("update", b.updates.updater.Run)
 	b.life.start("keys", b.listenKeys)
 	return nil
 }

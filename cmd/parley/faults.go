@@ -48,6 +48,9 @@ func (t *topics) state() {
 	if len(t.house.faults) > 0 {
 		word = wire.Alerting
 	}
+	if t.updating {
+		word = wire.Updating
+	}
 	if t.isReady && word != t.word {
 		t.word = word
 		t.tell(t.box.State(), &wire.BoxState{State: word, Sess: uint64(t.house.session)}, true)

@@ -29,6 +29,7 @@ const usage = `parley: a conference box
   parley check-config FILE   say what is wrong with a settings file, or that nothing is
   parley support -data FOLDER [-config FILE] > FILE
                              write what support needs to know of a box that is not well, without secrets
+  parley slots               which firmware runs, from which slot, and how its last update went
   parley reset -data FOLDER  remove everything in the data folder but the box's identity
   parley settings            print every setting with its default, as a settings file
   parley boards [NAME]       list the boards that this program knows, or how one is wired
@@ -70,7 +71,7 @@ func main() {
 
 func dispatch(args []string, out io.Writer) error {
 	commands := map[string]func([]string, io.Writer) error{
-		"run": cmdRun, "check-config": cmdCheck, "reset": cmdReset, "support": cmdSupport,
+		"run": cmdRun, "check-config": cmdCheck, "reset": cmdReset, "support": cmdSupport, "slots": cmdSlots,
 		"settings": alone(cmdSettings), "boards": cmdBoards, "version": alone(cmdVersion),
 	}
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {

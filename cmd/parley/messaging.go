@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -208,7 +207,7 @@ func (b *box) tellInfo() {
 		features = append(features, "srtp")
 	}
 	info := wire.BoxInfo{
-		Model: b.board.Name, Serial: serial(b.cfg), Firmware: cmp.Or(version, "dev"), Addresses: addresses(),
+		Model: b.board.Name, Serial: serial(b.cfg), Firmware: imageVersion(), Slot: b.updates.slot, Addresses: addresses(),
 		Features: features, Schemas: []string{"box.1", "conf.1", "settings.1", "enrol.1"},
 	}
 	b.topics.tell(b.topics.box.Info(), &info, true)

@@ -22,10 +22,11 @@ type topics struct {
 	began  time.Time // of the box
 	effort effort
 
-	isReady bool
-	word    wire.StateWord // as last told
-	told    time.Time      // when measurements were last told
-	past    []over         // calls that have ended, the first one first
+	isReady  bool
+	updating bool           // other firmware is being tried, or about to be
+	word     wire.StateWord // as last told
+	told     time.Time      // when measurements were last told
+	past     []over         // calls that have ended, the first one first
 
 	rosters map[string]uint64 // sequence number of each conference's snapshot as last told, by uid
 	caught  time.Time         // when snapshots last caught up

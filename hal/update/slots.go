@@ -167,3 +167,13 @@ func open(path string, how int) (OpenDevice, error) {
 }
 
 func (f *file) Size() int64 { return f.size }
+
+// State is what the boot loader goes by.
+func (m *Machine) State() (State, error) {
+	d, err := m.Disk.Open(stateLabel)
+	if err != nil {
+		return State{}, err
+	}
+	defer d.Close()
+	return LoadState(d)
+}

@@ -39,6 +39,7 @@ type Config struct {
 	MQTT        MQTT
 	HTTP        HTTP
 	Provision   Provision
+	Update      Update
 	Conferences []Conference // the standing ones
 	Meetings    Meetings
 	Recording   Recording
@@ -195,6 +196,13 @@ type Provision struct {
 	DHCPFile string   // what the DHCP client has learnt
 	Enrol    bool     // ask to be enrolled while it is not
 	Keys     []string // public keys of operators, base64
+}
+
+// Update is how firmware is replaced.
+type Update struct {
+	Slots   string        // folder with the slots as files; empty: those of the machine
+	Confirm time.Duration // in which new firmware must prove healthy
+	Keys    []string      // public keys of who makes firmware, base64
 }
 
 // TLS names the files of a listener.

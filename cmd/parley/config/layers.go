@@ -27,7 +27,7 @@ type Layer struct {
 }
 
 // ownSettings are what a layer from outside may not set: they say who the box is, or how it is kept and reached by those who set it.
-var ownSettings = []string{"eid", "box", "board", "data", "user", "provision"}
+var ownSettings = []string{"eid", "box", "board", "data", "user", "provision", "update"}
 
 // What an Error can be of, beside a wrong value.
 var (

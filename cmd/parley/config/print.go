@@ -128,7 +128,7 @@ func Markdown() string {
 		"Settings come in layers, each over the ones before: the defaults, this file, what the enrolment gave (`eid`, `box` and\n" +
 		"`mqtt.broker`), the settings from outside (signed, over MQTT: docs/provisioning.md), and `local.yaml` in the data folder, for\n" +
 		"what is set on the box itself and is to stay. Sections are laid into each other; a single value or a list replaces the one\n" +
-		"below. From outside, `eid`, `box`, `board`, `data`, `user` and what is under `provision` cannot be set, nor can\n" +
+		"below. From outside, `eid`, `box`, `board`, `data`, `user` and what is under `provision` or `update` cannot be set, nor can\n" +
 		"`mqtt.broker` become `embedded`, and secrets come sealed.\n\n" +
 		"This page is made from the table in `cmd/parley/config/table.go`; a test holds the two equal.\n")
 	markdownSection(&b, "", "General", "", table)

@@ -57,6 +57,7 @@ func settings(c *Config) section {
 		{"mqtt", mqttSettings(&c.MQTT), "The broker, and the way to it.", ""},
 		{"http", httpSettings(&c.HTTP), "Health and metrics.", ""},
 		{"provision", provisionSettings(&c.Provision), "How the box comes by an enterprise and by settings from outside: docs/provisioning.md.", ""},
+		{"update", updateSettings(&c.Update), "How the firmware is replaced: docs/update.md.", ""},
 		{"conferences", &items[Conference]{&c.Conferences, []Conference{{Number: "1000", Max: 200}}, maxConferences, conferenceSettings}, "Standing conferences: they never end, and whoever is admitted to the box may join them.", ""},
 		{"meetings", meetingSettings(&c.Meetings), "Conferences that are made by API: when people may come, and who runs them.", ""},
 		{"recording", recordingSettings(&c.Recording), "Recordings of conferences.", ""},
@@ -215,6 +216,14 @@ func provisionSettings(p *Provision) section {
 		{"enrol", toggle(&p.Enrol, false), "Ask to be enrolled, while the box is not.", "true where the boot file is"},
 		{"dhcp_file", text(&p.DHCPFile, "/run/parley/dhcp", aFile, path), "What the DHCP client has learnt: lines `broker=` (option 224: the broker's URL) and `domain=`.", ""},
 		{"keys", &words{to: &p.Keys, def: []string{}, max: maxOperators, may: "list of public keys, base64", check: publicKey}, "Operators whose signatures count for commands, bookings, settings and firmware, beside those of the boot file and of the enrolment, and the box's own key.", ""},
+	}
+}
+
+func updateSettings(u *Update) section {
+	return section{
+		{"confirm", duration(&u.Confirm, 3*time.Minute, 10*time.Second, time.Hour), "In this time, new firmware must have working what worked before: sound, broker, SIP. Else the old one comes back.", ""},
+		{"keys", &words{to: &u.Keys, def: []string{}, max: maxOperators, may: "list of public keys, base64", check: publicKey}, "Who makes firmware: keys whose signatures on images count, beside those of operators and the box's own.", ""},
+		{"slots", text(&u.Slots, "", aFile, path), "Folder that holds the slots as files, for trying updates out; the box then ends with status 75 where it would restart the machine. Empty: the machine's own, if it has any.", ""},
 	}
 }
 
