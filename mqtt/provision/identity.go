@@ -116,7 +116,7 @@ func (id *Identity) keep(name string, content []byte) error {
 		return nil
 	}
 	s := Store{dir: id.dir, fs: id.fs}
-	return s.put(name, content)
+	return s.replace(name, content)
 }
 
 // enrolled reads what an enrolment gave. What cannot be used is as if it were not there: the box asks again, and gets the same.

@@ -55,6 +55,13 @@ func (t *tried) unregistered(now []Registration) (list []string) {
 	return list
 }
 
+// usable drops what no firmware of ours can have written.
+func (n *notes) usable() {
+	if (&wire.Reported{Schema: wire.SettingsSchema, Rejected: n.Refused}).Check() != nil {
+		n.Refused = nil
+	}
+}
+
 func (n *notes) tries(hash string) int {
 	if n.Tried == nil || n.Tried.Hash != hash {
 		return 0
@@ -63,7 +70,7 @@ func (n *notes) tries(hash string) int {
 }
 
 func (n *notes) refuse(r wire.Refusal, by string) {
-	r.Detail = short(r.Detail)
+	r.Tidy()
 	n.Seen, n.Refused, n.By = max(n.Seen, r.Version), &r, by
 	if n.Tried != nil && n.Tried.Hash == r.Hash {
 		n.Tried = nil

@@ -204,6 +204,7 @@ func (m *machine) hold(now time.Time, doc Document, err error) {
 // refuse notes why a document does not hold. What is genuine is kept, so that it is not looked at again.
 func (m *machine) refuse(now time.Time, r wire.Refusal, genuine bool) {
 	r.At = now.UTC()
+	r.Tidy()
 	if !genuine {
 		m.bogus = &r
 		return

@@ -1,6 +1,9 @@
 package provision
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"parley/mqtt/wire"
@@ -34,7 +36,7 @@ type Store struct {
 	fs  FS
 }
 
-// The files. Of a document the first line is its hash, and the rest its envelope.
+// The files. The first line is SHA-256 of the rest: the envelope of a document, or the notes.
 const (
 	goodFile  = "good"
 	trialFile = "trial"
@@ -74,7 +76,7 @@ type Kept struct {
 // Load reads what is there for that box. Files that are for another one, or damaged, are passed over.
 func (s *Store) Load(box wire.Box) (k Kept) {
 	read := func(name string, take func([]byte) error) {
-		b, err := s.fs.Read(filepath.Join(s.dir, name), maxKept)
+		b, err := s.read(name)
 		if err == nil {
 			err = take(b)
 		}
@@ -84,7 +86,8 @@ func (s *Store) Load(box wire.Box) (k Kept) {
 	}
 	document := func(to **Document) func([]byte) error {
 		return func(b []byte) error {
-			d, err := parseKept(b)
+			desired, err := wire.OpenKept(b)
+			d := &Document{Desired: desired, Hash: wire.HashOf(b), Envelope: b}
 			if err == nil && (d.EID != box.EID() || d.Box != box.Name()) {
 				err = wire.ErrWrongBox
 			}
@@ -100,6 +103,7 @@ func (s *Store) Load(box wire.Box) (k Kept) {
 		var n notes
 		err := json.Unmarshal(b, &n)
 		if err == nil {
+			n.usable()
 			k.notes = n
 		}
 		return err
@@ -117,26 +121,33 @@ func (k *Kept) settle() {
 		}
 		n.Seen = max(n.Seen, g.Version)
 	}
-	if n.Refused != nil && (n.Refused.Reason == "" || k.Good != nil && n.Refused.Version <= k.Good.Version) {
+	if n.Refused != nil && (k.Good != nil && n.Refused.Version <= k.Good.Version) {
 		n.Refused = nil
 	}
 	if t := k.Trial; t != nil {
-		if k.Good != nil && t.Version <= k.Good.Version || n.Refused != nil && n.Refused.Hash == t.Hash || t.Version < n.Seen {
+		refused := n.Refused != nil && n.Refused.Hash == t.Hash && n.tries(t.Hash) == 0 // and is not tried once more
+		if k.Good != nil && t.Version <= k.Good.Version || refused || t.Version < n.Seen {
 			k.Trial = nil
 		}
 	}
 }
 
-func parseKept(b []byte) (*Document, error) {
-	hash, envelope, _ := strings.Cut(string(b), "\n")
-	d, err := wire.OpenKept([]byte(envelope))
+// read reads what put has written.
+func (s *Store) read(name string) ([]byte, error) {
+	b, err := s.fs.Read(filepath.Join(s.dir, name), maxKept)
 	if err != nil {
 		return nil, err
 	}
-	if wire.HashOf([]byte(envelope)) != hash {
+	sum, content, _ := bytes.Cut(b, []byte("\n"))
+	if string(sum) != sumOf(content) {
 		return nil, errors.New("is damaged")
 	}
-	return &Document{Desired: d, Hash: hash, Envelope: []byte(envelope)}, nil
+	return content, nil
+}
+
+func sumOf(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
 }
 
 // Life is what the box begins with.
@@ -162,13 +173,8 @@ func (s *Store) Fail(box wire.Box, d Document, firmware, detail string, now time
 	return errors.Join(s.putNotes(n), s.dropTrial())
 }
 
-// short keeps a text small enough for its file; what is told of it is cut and cleaned later.
-func short(s string) string { return s[:min(len(s), 1024)] }
-
-func (s *Store) putGood(d Document) error  { return s.put(goodFile, d.kept()) }
-func (s *Store) putTrial(d Document) error { return s.put(trialFile, d.kept()) }
-
-func (d *Document) kept() []byte { return append([]byte(d.Hash+"\n"), d.Envelope...) }
+func (s *Store) putGood(d Document) error  { return s.put(goodFile, d.Envelope) }
+func (s *Store) putTrial(d Document) error { return s.put(trialFile, d.Envelope) }
 
 func (s *Store) putNotes(n notes) error {
 	b, err := json.Marshal(n)
@@ -180,8 +186,7 @@ func (s *Store) putNotes(n notes) error {
 
 // promote makes what is on trial good.
 func (s *Store) promote(d Document) error {
-	b, err := s.fs.Read(filepath.Join(s.dir, trialFile), maxKept)
-	if err != nil || string(b) != string(d.kept()) { // something newer waits there, or somebody has taken it away
+	if b, err := s.read(trialFile); err != nil || !bytes.Equal(b, d.Envelope) { // something newer waits there, or somebody has taken it away
 		return s.putGood(d)
 	}
 	return s.move(trialFile, goodFile)
@@ -197,8 +202,12 @@ func (s *Store) dropTrial() error {
 	return s.fs.SyncDir(s.dir)
 }
 
-// put replaces a file whole: after a power cut it holds the old content or the new.
+// put writes what read reads. The file is replaced whole: after a power cut it holds the old content or the new.
 func (s *Store) put(name string, content []byte) error {
+	return s.replace(name, append([]byte(sumOf(content)+"\n"), content...))
+}
+
+func (s *Store) replace(name string, content []byte) error {
 	if err := s.fs.Write(filepath.Join(s.dir, name+".new"), content); err != nil {
 		s.fs.Remove(filepath.Join(s.dir, name+".new")) // it may take the room that others need
 		return err

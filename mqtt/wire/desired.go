@@ -285,6 +285,11 @@ func (r *Reported) fill() {
 		r.Drift[i] = Drift{Key: printable(d.Key, maxPath), Central: printable(d.Central, maxDetail), Local: printable(d.Local, maxDetail)}
 	}
 	if r.Rejected != nil {
-		r.Rejected.Path, r.Rejected.Detail = printable(r.Rejected.Path, maxPath), printable(r.Rejected.Detail, maxDetail)
+		r.Rejected.Tidy()
 	}
+}
+
+// Tidy makes what others have written in it fit to be told: printable, and cut.
+func (r *Refusal) Tidy() {
+	r.Path, r.Detail = printable(r.Path, maxPath), printable(r.Detail, maxDetail)
 }
