@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -302,7 +303,7 @@ func (l *Library) Tidy(now time.Time) ([]string, error) {
 		sum += i.Bytes
 	}
 	list = slices.DeleteFunc(list, func(i Info) bool { return i.Running })
-	slices.SortStableFunc(list, func(a, b Info) int { return a.Ended.Compare(b.Ended) })
+	sort.SliceStable(list, func(i, j int) bool { return list[i].Ended.Before(list[j].Ended) })
 	var gone []string
 	for _, i := range list {
 		old := l.limits.Retention > 0 && now.Sub(i.Ended) > l.limits.Retention

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 )
@@ -25,7 +26,7 @@ func (b *Outbox) load() error {
 			numbers = append(numbers, n)
 		}
 	}
-	slices.Sort(numbers)
+	sort.Slice(numbers, func(i, j int) bool { return numbers[i] < numbers[j] })
 	known := map[uint64]bool{}
 	for _, n := range numbers {
 		b.name = max(b.name, n)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 )
@@ -280,7 +281,7 @@ func (r *Registrar) All(now time.Time) []Binding {
 	for _, bs := range r.users {
 		all = append(all, ranked(live(now, bs))...)
 	}
-	slices.SortStableFunc(all, func(a, b Binding) int { return cmp.Compare(a.User, b.User) })
+	sort.SliceStable(all, func(i, j int) bool { return all[i].User < all[j].User })
 	return all
 }
 
@@ -330,8 +331,9 @@ func live(now time.Time, bs []Binding) []Binding {
 }
 
 func ranked(bs []Binding) []Binding {
-	slices.SortStableFunc(bs, func(a, b Binding) int {
-		return cmp.Or(cmp.Compare(b.Q, a.Q), b.Updated.Compare(a.Updated))
+	sort.SliceStable(bs, func(i, j int) bool {
+		a, b := &bs[i], &bs[j]
+		return a.Q > b.Q || a.Q == b.Q && a.Updated.After(b.Updated)
 	})
 	return bs
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -112,7 +113,7 @@ func New(cfg Config) (*Table, error) {
 		r.Gateways = slices.Clone(r.Gateways)
 		t.rules = append(t.rules, r)
 	}
-	slices.SortStableFunc(t.rules, func(a, b Rule) int { return len(b.Prefix) - len(a.Prefix) })
+	sort.SliceStable(t.rules, func(i, j int) bool { return len(t.rules[i].Prefix) > len(t.rules[j].Prefix) })
 	return t, nil
 }
 
