@@ -146,6 +146,9 @@ func TestConfigurationsAreForBoards(t *testing.T) {
 	if !regexp.MustCompile(`^20\d\d\.02\.\d+$`).MatchString(Release) {
 		t.Errorf("%s is no release of a long-term branch", Release)
 	}
+	if !strings.Contains(read(t, "../docs/install.md"), "git clone --depth 1 -b "+Release+" ") {
+		t.Errorf("docs/install.md fetches another Buildroot than %s", Release)
+	}
 }
 
 // What the tree names is there.

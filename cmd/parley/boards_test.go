@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -38,6 +40,15 @@ func TestBoardsTellTheWiring(t *testing.T) {
 				t.Errorf("%d columns: %s", len(l), l)
 			}
 		}
+	}
+	page, err := os.ReadFile("../../docs/install.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rpi strings.Builder
+	dispatch([]string{"boards", "rpi4"}, &rpi)
+	if shown := regexp.MustCompile(`(?m)^(.)`).ReplaceAllString(rpi.String(), "    $1"); !strings.Contains(string(page), "\n"+shown) {
+		t.Errorf("docs/install.md does not show\n%s", shown)
 	}
 	if err := dispatch([]string{"boards", "rpi9"}, &list); !errors.Is(err, board.ErrUnknown) {
 		t.Error(err)
