@@ -22,8 +22,7 @@ const headSize = 512
 
 // Bounds of a download.
 const (
-	chunk      = 256 << 10
-	checkpoint = 4 << 20        // so many bytes are written between two syncs
+	buffer     = 256 << 10      // bytes that are read back at once
 	patience   = 24 * time.Hour // without a byte, before the update is given up
 	firstPause = time.Second
 	lastPause  = time.Minute
@@ -100,9 +99,9 @@ func (s *slot) hash(i int, n int64) (hash.Hash, error) {
 		from = headSize
 		sum.Write(s.head)
 	}
-	b := make([]byte, chunk)
+	b := make([]byte, buffer)
 	for from < n {
-		part := b[:min(chunk, n-from)]
+		part := b[:min(buffer, n-from)]
 		if _, err := s.devices[i].ReadAt(part, from); err != nil && !(errors.Is(err, io.EOF) && from+int64(len(part)) == n) {
 			return nil, errors.Join(ErrWrite, err)
 		}
@@ -305,13 +304,13 @@ func (u *Updater) fetch(ctx context.Context, s *slot) error {
 		}
 	}
 	u.waits("")
-	b, kept := make([]byte, chunk), s.at
+	b, kept := make([]byte, u.chunk), s.at
 	for s.at < s.manifest.Size {
-		n, err := io.ReadFull(body, b[:min(chunk, s.manifest.Size-s.at)])
+		n, err := io.ReadFull(body, b[:min(u.chunk, s.manifest.Size-s.at)])
 		if _, bad := s.Write(b[:n]); bad != nil {
 			return bad
 		}
-		if s.at-kept >= checkpoint || err != nil {
+		if s.at-kept >= u.checkpoint || err != nil {
 			if bad := u.keep(s); bad != nil {
 				return bad
 			}

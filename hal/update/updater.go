@@ -29,8 +29,10 @@ type Config struct {
 
 // Updater carries out orders, one after the other. Make it with New; Run is its life. Order may be called from any goroutine.
 type Updater struct {
-	cfg Config
-	rec Record // Run's
+	cfg        Config
+	rec        Record // Run's
+	chunk      int64  // bytes that are read and written at once
+	checkpoint int64  // so many bytes are written between two syncs
 
 	mu        sync.Mutex // guards what follows
 	last      uint64     // order that was taken
@@ -53,7 +55,7 @@ func New(cfg Config) *Updater {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Updater{cfg: cfg, wake: make(chan struct{}, 1)}
+	return &Updater{cfg: cfg, chunk: 256 << 10, checkpoint: 4 << 20, wake: make(chan struct{}, 1)}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -135,15 +137,13 @@ func (u *Updater) Run(ctx context.Context) error {
 	if u.rec.Phase != "" {
 		u.cfg.Report(u.rec)
 	}
-	for {
+	for ctx.Err() == nil { // after the end nothing is touched: the boot loader may have its orders
 		if o := u.taken(); o != nil {
 			u.accept(*o)
 		}
 		if !u.rec.Phase.over() {
 			u.work(ctx)
-			if ctx.Err() == nil {
-				continue
-			}
+			continue
 		}
 		select {
 		case <-ctx.Done():
@@ -151,6 +151,7 @@ func (u *Updater) Run(ctx context.Context) error {
 		case <-u.wake:
 		}
 	}
+	return nil
 }
 
 // accept begins an order, if it is one to begin.
@@ -190,7 +191,9 @@ func (u *Updater) work(whole context.Context) {
 	err := u.install(ctx)
 	if err == nil {
 		if err = u.quiet(ctx); err == nil {
-			err = u.arm()
+			if err = u.arm(); err != nil {
+				u.settle(u.cfg.Machine.Running) // what failed may have come half way
+			}
 		}
 	}
 	switch {
