@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdh"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -98,49 +100,58 @@ func (o *settingOrder) read() error {
 	return err
 }
 
+func readTable(file string) ([]fleet.Values, error) {
+	if file == "" {
+		return nil, nil
+	}
+	in, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	rows, err := fleet.ReadValues(in)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return rows, nil
+}
+
 // chooseBoxes gives a row for each box that is meant.
 func chooseBoxes(f *fleet.Fleet, box, group, table string) (targets []fleet.Values, err error) {
-	var rows []fleet.Values
-	if table != "" {
-		in, err := os.Open(table)
-		if err != nil {
-			return nil, err
-		}
-		defer in.Close()
-		if rows, err = fleet.ReadValues(in); err != nil {
-			return nil, fmt.Errorf("%s: %w", table, err)
-		}
+	rows, err := readTable(table)
+	if err != nil {
+		return nil, err
 	}
-	rowOf := func(box string) fleet.Values {
-		if i := slices.IndexFunc(rows, func(v fleet.Values) bool { return v["box"] == box }); i >= 0 {
-			return rows[i]
+	boxes, err := f.Boxes()
+	if err != nil {
+		return nil, err
+	}
+	used := make([]bool, len(rows))
+	for _, b := range boxes {
+		i := slices.IndexFunc(rows, func(v fleet.Values) bool { return v["box"] == b.Box || v["box"] == "" && v["serial"] == b.Serial })
+		row := fleet.Values{}
+		if i >= 0 {
+			row, used[i] = rows[i], true
 		}
-		return fleet.Values{"box": box}
+		if meant := b.Box == box || box == "" && !b.Released && (group == "" || row["group"] == group); !meant {
+			continue
+		}
+		row = maps.Clone(row)
+		row["box"], row["serial"] = b.Box, b.Serial
+		targets = append(targets, row)
+	}
+	for i, v := range rows {
+		if !used[i] && box == "" && (group == "" || v["group"] == group) {
+			fmt.Fprintf(os.Stderr, "%s has not enrolled: left out\n", harmless(cmp.Or(v["box"], v["serial"])))
+		}
 	}
 	switch {
+	case len(targets) > 0:
+		return targets, nil
 	case box != "":
-		return []fleet.Values{rowOf(box)}, nil
-	case group != "":
-		for _, v := range rows {
-			if v["group"] == group {
-				targets = append(targets, v)
-			}
-		}
-	default:
-		boxes, err := f.Boxes()
-		if err != nil {
-			return nil, err
-		}
-		for _, b := range boxes {
-			if !b.Released {
-				targets = append(targets, rowOf(b.Box))
-			}
-		}
+		return nil, fmt.Errorf("%w: %s has not enrolled here", fleet.ErrUnknownBox, box)
 	}
-	if len(targets) == 0 {
-		return nil, errors.New("no box is meant")
-	}
-	return targets, nil
+	return nil, errors.New("no box is meant")
 }
 
 // document is what one box is to be told.
@@ -353,7 +364,7 @@ func (a *awaited) judge(r wire.Reported) (word string, done, good bool) {
 
 func awaitReports(ctx context.Context, told map[string]*awaited, reports <-chan boxReport, timeout time.Duration) error {
 	late := time.After(timeout)
-	open, refused := len(told), 0
+	all, open, refused := len(told), len(told), 0
 	for open > 0 {
 		select {
 		case r := <-reports:
@@ -386,6 +397,9 @@ func awaitReports(ctx context.Context, told map[string]*awaited, reports <-chan 
 	}
 	if refused > 0 {
 		return fmt.Errorf("%s without these settings", count(refused, "box goes on", "boxes go on"))
+	}
+	if all > 1 {
+		fmt.Println(all, "boxes have these settings")
 	}
 	return nil
 }

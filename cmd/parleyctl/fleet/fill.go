@@ -19,7 +19,7 @@ const maxRows = 100000
 
 var columnName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
-// ReadValues reads a table with commas (RFC 4180): the first row names the columns, of which one is "box".
+// ReadValues reads a table with commas (RFC 4180): the first row names the columns. Each row says whose it is by "box", or by "serial".
 func ReadValues(r io.Reader) (rows []Values, err error) {
 	table := csv.NewReader(r)
 	table.TrimLeadingSpace = true
@@ -33,8 +33,12 @@ func ReadValues(r io.Reader) (rows []Values, err error) {
 			return nil, fmt.Errorf("%w: column %q: a name has small letters, digits and _, and is there once", ErrInvalid, name)
 		}
 	}
-	if !slices.Contains(head, "box") {
-		return nil, fmt.Errorf("%w: the table has no column box, only %s", ErrInvalid, strings.Join(head, ", "))
+	whose := "box"
+	if !slices.Contains(head, whose) {
+		whose = "serial"
+	}
+	if !slices.Contains(head, whose) {
+		return nil, fmt.Errorf("%w: the table has no column box and none serial, only %s", ErrInvalid, strings.Join(head, ", "))
 	}
 	seen := map[string]bool{}
 	for {
@@ -50,13 +54,13 @@ func ReadValues(r io.Reader) (rows []Values, err error) {
 			values[name] = row[i]
 		}
 		line, _ := table.FieldPos(0)
-		if box := values["box"]; box == "" || seen[box] {
-			return nil, fmt.Errorf("%w: line %d: box %q is empty or there twice", ErrInvalid, line, box)
+		if name := values[whose]; name == "" || seen[name] {
+			return nil, fmt.Errorf("%w: line %d: %s %q is empty or there twice", ErrInvalid, line, whose, name)
 		}
 		if len(rows) == maxRows {
 			return nil, fmt.Errorf("%w: more than %d rows", ErrInvalid, maxRows)
 		}
-		seen[values["box"]] = true
+		seen[values[whose]] = true
 		rows = append(rows, values)
 	}
 }

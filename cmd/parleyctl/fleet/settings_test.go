@@ -122,7 +122,7 @@ func TestReadValues(t *testing.T) {
 		t.Errorf("%v, %v", rows, err)
 	}
 	for text, want := range map[string]string{
-		"": "names of its columns", "name\nx": "no column box", "box,Name\nx,y": "column", "box,box\nx,y": "column",
+		"": "names of its columns", "name\nx": "no column box", "serial\n7\n7": "serial \"7\"", "box,Name\nx,y": "column", "box,box\nx,y": "column",
 		"box\nx\nx": "line 3", "box,a\n,1": "empty", "box,a\nx": "wrong number of fields",
 	} {
 		if _, err := ReadValues(strings.NewReader(text)); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), want) {
