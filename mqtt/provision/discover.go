@@ -108,7 +108,7 @@ func domainName(list string) string {
 
 func srvURL(r *net.SRV) string {
 	host := strings.TrimSuffix(r.Target, ".")
-	if domainName(host) != host {
+	if host == "" || domainName(host) != host {
 		return ""
 	}
 	return "mqtts://" + net.JoinHostPort(host, strconv.Itoa(int(r.Port)))
