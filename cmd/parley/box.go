@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -71,7 +72,9 @@ type box struct {
 	lines   *ring        // the last of the log
 	figures *metrics.Set // what is measured
 	support *support
-	updates *updates
+
+	reported atomic.Pointer[wire.Reported] // of settings from outside, as last told
+	updates  *updates
 }
 
 // run is the box's life: it returns when ctx ends, after everything has stopped in order, or with what went wrong.

@@ -119,6 +119,7 @@ func (b *box) metrics() *metrics.Set {
 	gauge("mixer_skipped_ticks_total", func() float64 { return float64(b.mixer.Stats().Skipped) })
 	gauge("mixer_worst_lateness_seconds", func() float64 { return b.mixer.Stats().Worst.Seconds() })
 	b.shares.messages.figures(gauge)
+	b.fleetFigures(gauge)
 	gauge("goroutines", func() float64 { return float64(runtime.NumGoroutine()) })
 	b.guard.Each(func(r guard.Reason, _ uint64) {
 		gauge(fmt.Sprintf("sip_refused_total{reason=%q}", r), func() float64 { return float64(b.guard.Get(r)) })

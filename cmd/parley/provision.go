@@ -99,7 +99,10 @@ func (b *box) makeSettings(names wire.Box, keys wire.KeySet) error {
 		Drift: b.layers.drift,
 	}, provision.Rim{
 		Facts: b.facts, Log: b.log,
-		Report: func(r wire.Reported) { b.topics.tell(names.Reported(), &r, true) },
+		Report: func(r wire.Reported) {
+			b.reported.Store(&r)
+			b.topics.tell(names.Reported(), &r, true)
+		},
 		Begin: func(trial uint64) {
 			if trial == 0 {
 				b.again("back to the last known good settings")

@@ -27,8 +27,8 @@ import (
 const resetMarker = "reset"
 
 // outlives a reset: what the box is for the others (an operator lets nobody else enrol under its name), the numbers and the time by
-// which they tell old from new, and the lock.
-var outlives = []string{"lock", "identity", "session", "clock", resetMarker}
+// which they tell old from new, how far the machine is with its firmware, and the lock.
+var outlives = []string{"lock", "identity", "session", "clock", recordFile, resetMarker}
 
 // markReset asks for a reset at the next start. When it returns nil, that outlives a power cut.
 func markReset(dir string) error {

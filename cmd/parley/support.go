@@ -106,6 +106,7 @@ func (s *support) bundle() ([]byte, error) {
 		{"alerts", b.aboutAlerts},
 		{"health", b.aboutHealth},
 		{"settings", func(w io.Writer) { io.WriteString(w, b.cfg.String()) }},
+		{"settings and firmware from outside", b.aboutFleet},
 		{"conferences and calls", b.aboutCalls},
 		{"metrics", func(w io.Writer) { b.figures.WritePrometheus(w) }},
 	}, aboutFolder(b.data.dir)...)
