@@ -390,7 +390,7 @@ func FuzzDoor(f *testing.F) {
 // Whatever is read is what would be written: a payload that decodes encodes, and decodes to the same again.
 func FuzzPayload(f *testing.F) {
 	kinds := []string{"BoxState", "BoxInfo", "KeyPress", "Gate", "Calls", "Alert", "Tele", "Levels", "Lease", "Notice", "Snapshot",
-		"Envelope", "Command", "Answer", "ConfCommand", "UserNotice", "Bookings"}
+		"Envelope", "Command", "Answer", "ConfCommand", "UserNotice", "Bookings", "Desired", "Reported", "EnrolRequest", "EnrolAnswer"}
 	all := examples(f)
 	for i, kind := range kinds {
 		for _, text := range all[kind] {
