@@ -31,7 +31,23 @@ load() {
 # soundcard brings a card whose other side is heard and spoken to by room.
 soundcard() { load snd-aloop pcm_substreams=1; }
 
-# settings [FILE] writes the box's settings: what all scenarios have in common, and standard input.
+# network brings the way to the host, which is 10.0.2.2.
+network() {
+	load virtio_net
+	ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up
+	route add default gw 10.0.2.2
+}
+
+# disk brings the data folder that outlives this boot.
+disk() {
+	load crc32c_generic
+	load ext4
+	load virtio_blk
+	until_ 5 test -b /dev/vda || fail 'there is no disk'
+	mount -t ext4 /dev/vda /data
+}
+
+# settings writes the box's settings: what all scenarios have in common, and standard input.
 settings() {
 	mkdir -p /etc/parley /data
 	{

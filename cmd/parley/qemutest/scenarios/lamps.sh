@@ -1,7 +1,7 @@
-# what each lamp shows, for what can be brought about: the ladder from idle to recording.
+# what each lamp shows, for what can be brought about: the ladder from idle to recording. (A fault is in stuck and card.)
 settings </dev/null
 box
-conf() { parleyctl conf "$@" -data /data -as 100; }
+conf() { parleyctl conf "$@" -data /data -as 2001; }
 lit mute && press mute
 until_ 5 not lit mute || fail 'the mute lamp is lit, and the microphone is open'
 shows status off
@@ -9,15 +9,14 @@ press join
 shows status on
 press join
 shows status off
-conf create -number 1500 -theme Lamps -speakers 1 -guest-password 115577 2001
-shows status fast # it calls the place, its host
+conf create -number 1500 -theme Lamps -speakers 1 -host-password 480913 -guest-password 115577 100
+call 1500 /tmp/far.wav 300 0 -from 2001 -dtmf '480913#'
+wait_log 'number=100 conference=1500 state=alerting' 30
+shows status fast # the host is in, and the conference calls the place
 press join
-shows status slow # a host has the floor while it is free
-call 1500 /tmp/far.wav 300 0 -from 2001 -dtmf '115577#'
-until_ 15 conf floor 1500 grant 2001 100 || fail 'the floor is not given to 2001'
 shows status on
 conf floor 1500 ask 100
-shows status double-flash
+shows status double-flash # the host has the floor
 conf floor 1500 grant 100 2001
 shows status slow
 conf record 1500 start
