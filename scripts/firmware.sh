@@ -165,7 +165,17 @@ build() {
 	mv -f "$output-$arch.new.$$" "$output-$arch"
 }
 
-# verify FILE fails, and removes FILE, unless it is static and small enough.
+# Functions by which it is seen that something large has come in, and what: docs/firmware.md, "Its size".
+unwanted='
+text/template.New                 html/template or text/template: 2.1 MB
+encoding/gob.                     encoding/gob
+regexp.Compile                    regexp: 0.2 MB
+net/http.(*Transport).RoundTrip   the client of net/http (http.Client, http.Get): 0.15 MB
+github.com/gorilla/websocket.     WebSocket: 0.2 MB
+encoding/xml.                     encoding/xml
+'
+
+# verify FILE fails, and removes FILE, unless it is static, small enough and without what is unwanted.
 verify() {
 	kind=$(file -b "$1")
 	size=$(stat -c %s "$1")
@@ -174,6 +184,13 @@ verify() {
 	if readelf -lW "$1" | grep -q INTERP; then bad="wants an interpreter: $kind"; fi
 	# What is not flashed, such as a test's own programs, may be larger.
 	if [ "$package" = ./cmd/parley ] && [ "$size" -gt "${LIMIT:-$limit}" ]; then bad="$size bytes, and $limit are allowed"; fi
+	if [ "$package" = ./cmd/parley ]; then
+		while read -r name what; do
+			if [ -n "$name" ] && grep -aqF "$name" "$1"; then bad="has in it $what"; fi
+		done <<-EOF
+			$unwanted
+		EOF
+	fi
 	[ -z "$bad" ] || { rm -f "$1"; die "$output-$arch: $bad"; }
 }
 
