@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -27,6 +28,8 @@ func (m *Mixer) Run(ctx context.Context) error {
 		wait.Go(func() { m.report(ctx) })
 	}
 	runtime.LockOSThread()
+	// For top and debuggers.
+	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&threadName[0])), 0, 0, 0)
 	if m.config.Priority == 0 { // else the thread ends with this goroutine, because no other is to inherit its priority
 		defer runtime.UnlockOSThread()
 		// Wakes when it asked for, however lax the other threads' timers are; real-time ones do anyway.
@@ -58,6 +61,9 @@ func (m *Mixer) Run(ctx context.Context) error {
 	}
 	return nil
 }
+
+// threadName is what the mixer's thread is called in /proc, with the 0 at its end that the kernel wants.
+var threadName = []byte("parley-mixer\x00")
 
 // prefer makes the calling thread a real-time one.
 func prefer(priority int) error {

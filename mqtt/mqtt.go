@@ -126,6 +126,7 @@ type Client struct {
 	stats struct {
 		connects, overrun, refused atomic.Uint64
 		granted                    atomic.Int64
+		turns, handled             atomic.Uint64
 	}
 	doubt suspicion
 
@@ -339,6 +340,12 @@ func (c *Client) Stats() Stats {
 	return s
 }
 
+// Turns are counts that go on for as long as the client does, which tells a watchdog that it does: of the connection, once a second while it
+// is up, else with each attempt, at most two minutes apart; and of the goroutine that calls the handlers, once a second.
+func (c *Client) Turns() (connection, handlers uint64) {
+	return c.stats.turns.Load(), c.stats.handled.Load()
+}
+
 // Run keeps the connection up until ctx ends; then it tells what is still to be told, and the goodbye, and closes it in
 // order. It returns nil. All its goroutines have ended when it returns.
 func (c *Client) Run(ctx context.Context) error {
@@ -361,6 +368,7 @@ func (c *Client) Run(ctx context.Context) error {
 	var wait backoff
 	lost := c.cfg.Now()
 	for n := uint64(1); ctx.Err() == nil; n++ {
+		c.stats.turns.Add(1)
 		began := c.cfg.Now()
 		err := c.session(ctx, n)
 		if ctx.Err() != nil {
@@ -407,8 +415,12 @@ func (c *Client) dispatch(done <-chan struct{}) {
 			f(s)
 		}
 	}
+	turn := time.NewTicker(time.Second)
+	defer turn.Stop()
 	for {
 		select {
+		case <-turn.C:
+			c.stats.handled.Add(1)
 		case <-c.told:
 			tell()
 		case m := <-c.inbox:

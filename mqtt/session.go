@@ -246,6 +246,7 @@ func (s *session) serve(ctx context.Context) error {
 				return err
 			}
 		case <-tick.C:
+			s.c.stats.turns.Add(1)
 			if len(s.sent) > 0 && time.Since(s.sent[0].at) > ackTimeout {
 				return errSilent
 			}

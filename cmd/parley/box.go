@@ -15,6 +15,7 @@ import (
 	"parley/board"
 	"parley/cmd/parley/config"
 	"parley/hal"
+	"parley/hal/watchdog"
 	"parley/mixer"
 	"parley/mqtt"
 	"parley/mqtt/broker"
@@ -62,6 +63,9 @@ type box struct {
 	release func() // gives the lines of keys and lamps back
 	front   *front
 	life    *life
+
+	guardian guardian
+	causes   []string // why the last run ended, if not in order
 
 	layers    *layers     // where the settings come from
 	boot      config.Boot // empty: there is no boot file
@@ -120,6 +124,8 @@ func (b *box) make() error {
 		b.log.Warn("the data folder cannot be written: the place starts muted if the box crashes", "error", err)
 	}
 	before := b.openJournal(nil)
+	b.tellCause()
+	b.keepCrash()
 	b.session = max(session, before.life.Session+1)
 	b.mic = &microphone{}
 	b.house = newHouse(b.cfg, b.session, b.log)
@@ -154,6 +160,7 @@ func (b *box) make() error {
 		return err
 	}
 	b.house.mixer, b.house.phone = b.mixer, b.agent
+	b.guardian = guardian{box: b, supervisor: watchdog.TakeSupervisor()}
 	return b.makeHardware()
 }
 
@@ -288,12 +295,14 @@ func (b *box) start(ctx context.Context) error {
 	b.life.start("storage", b.watchStorage)
 	b.life.start("update", b.updates.updater.Run)
 	b.life.start("keys", b.listenKeys)
+	b.life.start("watchdog", b.guardian.Run)
 	return nil
 }
 
 // welcome tells what the box is and how it stands, and joins if it is to join at once.
 func (b *box) welcome() {
 	b.tellInfo()
+	b.tellCauses()
 	b.house.wake()
 	b.house.hear()
 	b.house.place.changed()

@@ -112,6 +112,7 @@ func (b *box) metrics() *metrics.Set {
 	gauge("mqtt_connected", func() float64 { return truth(b.client.Stats().Connected) })
 	gauge("mqtt_queued", func() float64 { return float64(b.client.Stats().Queued) })
 	gauge("mqtt_refused_total", func() float64 { return float64(b.client.Stats().Refused) })
+	gauge("watchdog_stalls_total", func() float64 { return float64(b.guardian.stalls.Load()) })
 	gauge("card_open", func() float64 { return truth(b.card.Status().State == card.Open) })
 	gauge("card_xruns_total", func() float64 { return float64(b.card.Status().Xruns) })
 	gauge("mixer_ticks_total", func() float64 { return float64(b.mixer.Stats().Ticks) })

@@ -42,6 +42,3 @@ func (d *Device) Close() error {
 	d.file.Write([]byte{'V'})
 	return d.file.Close()
 }
-
-// Leave closes the device and leaves the watchdog running: the program ends to come back, and feeds it again then.
-func (d *Device) Leave() error { return d.file.Close() }

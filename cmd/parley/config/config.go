@@ -28,6 +28,8 @@ type Config struct {
 	EID         string // enterprise, the root of every MQTT topic: /e/{eid}
 	Box         string // this box's name in topics, [a-z0-9-]
 	Data        string // folder of everything that must outlive the process
+	User        string // whom the box becomes when it is started as root; empty: nobody else
+	LockMemory  bool   // what the program uses is never swapped out
 	Board       string // name of a board that package board knows
 	Card        Card
 	Place       Place
@@ -40,6 +42,7 @@ type Config struct {
 	HTTP        HTTP
 	Provision   Provision
 	Update      Update
+	Watchdog    Watchdog
 	Conferences []Conference // the standing ones
 	Meetings    Meetings
 	Recording   Recording
@@ -196,6 +199,11 @@ type Provision struct {
 	DHCPFile string   // what the DHCP client has learnt
 	Enrol    bool     // ask to be enrolled while it is not
 	Keys     []string // public keys of operators, base64
+}
+
+// Watchdog is what becomes of a box that does not go on.
+type Watchdog struct {
+	Device string // of the machine's watchdog: "auto" is the board's, "off" none
 }
 
 // Update is how firmware is replaced.

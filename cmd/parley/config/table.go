@@ -46,6 +46,8 @@ func settings(c *Config) section {
 		{"eid", text(&c.EID, "local", "letters, digits, -", eid), "Enterprise: the root of every MQTT topic is `/e/{eid}`.", ""},
 		{"box", text(&c.Box, "", "a-z, 0-9, -", orEmpty(slug)), "This box's name in MQTT topics. Never a room's name.", "from the serial number, the machine's id or its network address"},
 		{"data", text(&c.Data, "", aFile, path), "Folder of everything that outlives the process. Made with mode 0700.", "/var/lib/parley for root, otherwise $XDG_STATE_HOME/parley or ~/.local/state/parley"},
+		{"user", text(&c.User, "", "user name", orEmpty(label)), "Whom the box becomes when root starts it, keeping nothing but the rights to ports below 1024, to real-time priority, to lock its memory and to restart the machine. The data folder is given to that user. Empty: it stays who it is. Counts in the file that the box is started with, not in settings from elsewhere.", ""},
+		{"lock_memory", toggle(&c.LockMemory, true), "Keep what the program uses in memory, where that is allowed: sound does not wait for a disk.", ""},
 		{"board", text(&c.Board, "desk", "see `parley boards`", boardName), "The hardware: keys, lamps and sound card.", ""},
 		{"card", cardSettings(&c.Card), "The sound card.", ""},
 		{"place", placeSettings(&c.Place), "The room itself, and what its join key does.", ""},
@@ -58,6 +60,7 @@ func settings(c *Config) section {
 		{"http", httpSettings(&c.HTTP), "Health and metrics.", ""},
 		{"provision", provisionSettings(&c.Provision), "How the box comes by an enterprise and by settings from outside: docs/provisioning.md.", ""},
 		{"update", updateSettings(&c.Update), "How the firmware is replaced: docs/update.md.", ""},
+		{"watchdog", watchdogSettings(&c.Watchdog), "What becomes of a box that does not go on.", ""},
 		{"conferences", &items[Conference]{&c.Conferences, []Conference{{Number: "1000", Max: 200}}, maxConferences, conferenceSettings}, "Standing conferences: they never end, and whoever is admitted to the box may join them.", ""},
 		{"meetings", meetingSettings(&c.Meetings), "Conferences that are made by API: when people may come, and who runs them.", ""},
 		{"recording", recordingSettings(&c.Recording), "Recordings of conferences.", ""},
@@ -216,6 +219,12 @@ func provisionSettings(p *Provision) section {
 		{"enrol", toggle(&p.Enrol, false), "Ask to be enrolled, while the box is not.", "true where the boot file is"},
 		{"dhcp_file", text(&p.DHCPFile, "/run/parley/dhcp", aFile, path), "What the DHCP client has learnt: lines `broker=` (option 224: the broker's URL) and `domain=`.", ""},
 		{"keys", &words{to: &p.Keys, def: []string{}, max: maxOperators, may: "list of public keys, base64", check: publicKey}, "Operators whose signatures count for commands, bookings, settings and firmware, beside those of the boot file and of the enrolment, and the box's own key.", ""},
+	}
+}
+
+func watchdogSettings(w *Watchdog) section {
+	return section{
+		{"device", text(&w.Device, "auto", "auto, off, or a file", path), "The machine's watchdog: it starts the machine anew when the box does not even run any more. `auto` is the board's, if it has one.", ""},
 	}
 }
 
