@@ -33,14 +33,15 @@ type rig struct {
 	notes *notes
 	now   time.Time
 
-	images    map[string][]byte // by version
-	manifests map[string]Manifest
-	order     Order
-	served    []byte // what the server has in place of the image; nil: the image
-	healthy   bool   // the new firmware is
-	starts    bool   // the new firmware's program does
-	breaks    int    // the server breaks off after so many bytes
-	calls     func() bool
+	images     map[string][]byte // by version
+	manifests  map[string]Manifest
+	order      Order
+	served     []byte // what the server has in place of the image; nil: the image
+	healthy    bool   // the new firmware is
+	starts     bool   // the new firmware's program does
+	checkpoint int64  // bytes between two syncs
+	breaks     int    // the server breaks off after so many bytes
+	calls      func() bool
 
 	booted  []string // versions, in the order in which they have booted
 	reports []Record
@@ -57,6 +58,10 @@ func newRig(t testing.TB, seed uint64) *rig {
 	r := &rig{t: t, power: p, disks: labelled{stateLabel: p.disk(8 << 20)}, now: time.Unix(1795255200, 0), healthy: true, starts: true,
 		images: map[string][]byte{}, manifests: map[string]Manifest{}, calls: func() bool { return false }}
 	r.notes = &notes{power: p}
+	r.checkpoint = 2500
+	if seed%2 == 1 { // all that is written waits for one sync
+		r.checkpoint = 1 << 20
+	}
 	for _, s := range []Slot{A, B} {
 		r.disks[label("kernel", s)], r.disks[label("root", s)] = p.disk(8<<10), p.disk(16<<10)
 	}
@@ -118,6 +123,8 @@ func (r *rig) boot() (Slot, bool) {
 			choice.Slot = s.Good
 		}
 	}
+	r.in(A) // a slot that boots is whole, also one that is not to boot now
+	r.in(B)
 	for _, slot := range []Slot{choice.Slot, s.Good, s.Good.Other()} {
 		if v := r.in(slot); v != "" {
 			r.booted = append(r.booted, v)
@@ -181,7 +188,7 @@ func (r *rig) live(running Slot) (over bool) {
 			return ctx.Err()
 		},
 	})
-	u.chunk, u.checkpoint = 1000, 2500
+	u.chunk, u.checkpoint = 1000, r.checkpoint
 	u.Order(r.order)
 	u.Run(ctx)
 	return over && !r.power.off

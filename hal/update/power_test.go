@@ -24,6 +24,7 @@ const (
 	kept                    // all are
 	prefix                  // those that were written first
 	suffix                  // those that were written last
+	apart                   // of some partitions all, of the others none
 	subset                  // any
 	rubbish                 // any, and the sector in hand is neither old nor new
 	survivals
@@ -78,7 +79,7 @@ func (p *power) disk(size int64) *disk {
 func (p *power) cut() {
 	p.off = true
 	for _, d := range p.disks {
-		n := p.rnd.IntN(len(d.pending) + 1)
+		n, one := p.rnd.IntN(len(d.pending)+1), p.rnd.IntN(2) == 0
 		for i, w := range d.pending {
 			there := false
 			switch p.how {
@@ -88,6 +89,8 @@ func (p *power) cut() {
 				there = i < n
 			case suffix:
 				there = i >= n
+			case apart:
+				there = one
 			case subset, rubbish:
 				there = p.rnd.IntN(2) == 0
 			}

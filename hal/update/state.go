@@ -38,6 +38,11 @@ func (s State) Encode() []byte {
 	b := make([]byte, CopySize)
 	// As the boot loader writes it: in the order of the alphabet, numbers in hexadecimal.
 	copy(b[4:], fmt.Sprintf("good=%s\x00left=%d\x00seq=%x\x00try=%s\x00\x00", s.Good, s.Left, s.Seq, s.Try))
+	return seal(b)
+}
+
+// seal puts the checksum in front of a copy.
+func seal(b []byte) []byte {
 	binary.LittleEndian.PutUint32(b, crc32.ChecksumIEEE(b[4:]))
 	return b
 }
