@@ -54,6 +54,5 @@ mkimage -f kernel.its kernel.itb >/dev/null
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/root"
-find . -newermt "@$SOURCE_DATE_EPOCH" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 sed "s/@DATA@/${PARLEY_DATA:-1G}/" "$folder/genimage.cfg" >genimage.cfg
 genimage --rootpath "$work/root" --tmppath "$work/tmp" --inputpath . --outputpath . --config genimage.cfg

@@ -15,6 +15,10 @@ func TestImageSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Started as root, the box is to become its own user, once it can.
+	if strings.Contains(Defaults(), "\nuser:") && !strings.Contains(string(text), "\nuser: parley\n") {
+		t.Error("the image's settings do not name the box's user")
+	}
 	for _, b := range board.List() {
 		if b.Terminal {
 			continue

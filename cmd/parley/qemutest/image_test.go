@@ -144,7 +144,7 @@ func bootImage(t *testing.T, a Arch) {
 	p := phonetest.Start(t, dir, "nice", "-n", "5", phonetest.Need(t, a.qemu), "-M", "virt", "-cpu", a.cpu, "-m", "256", "-display", "none", "-nodefaults",
 		"-serial", "stdio", "-kernel", Kernel(t, a), "-initrd", initrd, "-append", "console=ttyAMA0 quiet loglevel=4 panic=5 rdinit=/init parley.slot=a",
 		"-drive", "if=none,id=disk,format=raw,file="+disk, "-device", "virtio-blk-device,drive=disk", "-no-reboot")
-	t.Logf("%s", p.WaitLine("image: ready at", 3*time.Minute))
+	t.Logf("%s", p.WaitLine("image: ready at", 6*time.Minute))
 	for _, want := range []string{
 		"image: mounted /dev/vda4 / squashfs ro /dev/vda1 /boot vfat ro /dev/vda7 /data ext4 rw",
 		"image: brw-rw---- root root /dev/vda1", "image: brw-rw---- root parley /dev/vda2", "image: brw-rw---- root parley /dev/vda3",
@@ -153,7 +153,7 @@ func bootImage(t *testing.T, a Arch) {
 		"image: crw-rw---- root audio /dev/snd/controlC0", "image: drwx------ parley parley /data/parley",
 		"image: mixer -q -c 0 sset PCM 100% unmute", "image: again", "image: said 1",
 	} {
-		if got := strings.TrimSpace(p.WaitLine(want, 2*time.Minute)); got != want {
+		if got := strings.TrimSpace(p.WaitLine(want, 4*time.Minute)); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
