@@ -20,8 +20,9 @@ type Place struct {
 	Shown bool
 }
 
-// Sources is where a box that is not enrolled looks for a broker, in this order.
+// Sources is where a box looks for a broker at which it can ask to be enrolled, in this order.
 type Sources struct {
+	Stored   string // URL that settings name; empty: none
 	Boot     string // URL of the boot file; empty: it names none
 	DHCPFile string // what the DHCP client has learnt: lines broker=URL and domain=NAME
 	Resolv   string // resolv.conf, for the domain where DHCP names none
@@ -51,6 +52,7 @@ func (s Sources) Find(ctx context.Context) (places []Place) {
 			places = append(places, Place{url, from, shown})
 		}
 	}
+	add(s.Stored, "settings", false)
 	add(s.Boot, "boot file", false)
 	told := s.file(s.DHCPFile, "=", "broker", "domain")
 	add(told["broker"], "DHCP", false)

@@ -41,8 +41,8 @@ func TestPlaces(t *testing.T) {
 		from Sources
 		want string
 	}{
-		{Sources{Boot: "mqtts://boot.example.com:8885", DHCPFile: "dhcp", Resolv: "resolv", SRV: srv, Announced: announced},
-			"mqtts://boot.example.com:8885 boot file, mqtts://dhcp.example.com:8883 DHCP, mqtts://mqtt.branch.example.com:8884 DNS of branch.example.com"},
+		{Sources{Stored: "mqtts://stored.example.com", Boot: "mqtts://boot.example.com:8885", DHCPFile: "dhcp", Resolv: "resolv", SRV: srv, Announced: announced},
+			"mqtts://stored.example.com:8883 settings, mqtts://boot.example.com:8885 boot file, mqtts://dhcp.example.com:8883 DHCP, mqtts://mqtt.branch.example.com:8884 DNS of branch.example.com"},
 		{Sources{Resolv: "resolv", SRV: srv, Announced: announced}, "mqtts://mqtt.other.example.com:8884 DNS of other.example.com"},
 		{Sources{DHCPFile: "none", Resolv: "none", SRV: srv, Announced: announced}, "mqtts://anybody.local:8883 mDNS shown"},
 		{Sources{Boot: "mqtt://plain.example.com", Announced: announced}, "mqtts://anybody.local:8883 mDNS shown"},

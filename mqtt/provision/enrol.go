@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +37,7 @@ type EnrolConfig struct {
 	Keys                         []string // public keys of operators, of image and boot file: no other's answers count
 	Places                       func(ctx context.Context) []Place
 	Dial                         func(url string) (Link, error)
+	Wanted                       func() bool          // now; nil: always. A box that is enrolled may want to ask once more
 	Done                         func()               // the box is enrolled and is to begin anew
 	Tell                         func(refused string) // why it is refused for now; empty: it is not. nil: nobody wants to know
 	Log                          *slog.Logger
@@ -83,7 +85,7 @@ func NewEnrolment(c EnrolConfig) (*Enrolment, error) {
 func (e *Enrolment) Run(ctx context.Context) error {
 	wait := e.cfg.First
 	for {
-		for _, p := range e.cfg.Places(ctx) {
+		for _, p := range e.places(ctx) {
 			if p.Shown {
 				e.once("shown "+p.URL, "a broker announces itself, and is not used for that alone: name it in the boot file", "broker", p.URL, "by", p.From)
 				continue
@@ -109,6 +111,16 @@ func (e *Enrolment) tell(refused string) {
 		e.cfg.Tell(refused)
 	}
 }
+
+// places lists where to ask now: nowhere while that is not wanted.
+func (e *Enrolment) places(ctx context.Context) []Place {
+	if !e.wanted() {
+		return nil
+	}
+	return e.cfg.Places(ctx)
+}
+
+func (e *Enrolment) wanted() bool { return e.cfg.Wanted == nil || e.cfg.Wanted() }
 
 // once logs something once.
 func (e *Enrolment) once(what, text string, args ...any) {
@@ -169,6 +181,9 @@ func (e *Enrolment) stay(ctx context.Context, link Link) bool {
 				ask = time.Now().Add(pause)
 			}
 		case now := <-tick.C:
+			if !e.wanted() {
+				return false
+			}
 			if !link.Up() {
 				if now.Sub(seen) > e.cfg.Connect {
 					return false
@@ -211,6 +226,11 @@ func (e *Enrolment) judge(a answer) (done bool, pause time.Duration) {
 		e.tell(strings.TrimSuffix(got.Reason+": "+got.Detail, ": "))
 		return false, e.cfg.Refused
 	}
+	if old := e.cfg.Identity.Enrolled; old != nil && old.same(&got) {
+		e.once("same", "the enrolment is as it was")
+		e.tell("")
+		return false, e.cfg.Most
+	}
 	keep := Enrolled{Answer: got, Keys: append(append([]string(nil), e.cfg.Keys...), got.Keys...)}
 	if err := e.cfg.Identity.Keep(keep); err != nil {
 		e.once("keep", "the enrolment cannot be kept", "error", err)
@@ -218,6 +238,12 @@ func (e *Enrolment) judge(a answer) (done bool, pause time.Duration) {
 	}
 	e.cfg.Log.Info("the box is enrolled", "eid", got.EID, "broker", got.Broker)
 	return true, 0
+}
+
+// same tells whether another answer grants the same.
+func (e *Enrolled) same(a *wire.EnrolAnswer) bool {
+	o := &e.Answer
+	return o.EID == a.EID && o.Broker == a.Broker && o.Certificate == a.Certificate && o.CA == a.CA && slices.Equal(o.Keys, a.Keys)
 }
 
 // kindOf is what makes two faults the same for the log.

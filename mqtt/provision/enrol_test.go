@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -132,6 +133,11 @@ type newcomer struct {
 
 func enrol(t *testing.T, lines map[string]*line) *newcomer {
 	t.Helper()
+	return enrolAs(t, lines, func(*Identity, *EnrolConfig) {})
+}
+
+func enrolAs(t *testing.T, lines map[string]*line, change func(*Identity, *EnrolConfig)) *newcomer {
+	t.Helper()
 	n := &newcomer{done: make(chan struct{})}
 	var err error
 	if n.id, err = OpenIdentity("i", true, newDisk()); err != nil {
@@ -145,7 +151,7 @@ func enrol(t *testing.T, lines map[string]*line) *newcomer {
 		}
 		return list
 	}
-	e, err := NewEnrolment(EnrolConfig{
+	cfg := EnrolConfig{
 		Box: "box-1", Serial: "s1", Model: "desk", Firmware: "1", Identity: n.id, Places: places,
 		Keys: []string{wire.EncodePublicKey(operator.Public().(ed25519.PublicKey))},
 		Dial: func(url string) (Link, error) {
@@ -155,7 +161,9 @@ func enrol(t *testing.T, lines map[string]*line) *newcomer {
 		Done: func() { close(n.done) }, Tell: func(s string) { n.told = append(n.told, s) },
 		Log:     slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Connect: 200 * time.Millisecond, First: time.Millisecond, Most: 10 * time.Millisecond, Refused: time.Millisecond,
-	})
+	}
+	change(n.id, &cfg)
+	e, err := NewEnrolment(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,6 +291,39 @@ func TestForgedAnswers(t *testing.T) {
 	}
 	if slices.Contains(n.places, "mqtts://c") {
 		t.Error("a broker was used that only the local network has named")
+	}
+}
+
+// A box that is enrolled and cannot reach its broker asks once more. The same answer changes nothing, another one does.
+func TestEnrolmentOnceMore(t *testing.T) {
+	o := newOffice(t)
+	var first wire.EnrolAnswer
+	moved := "mqtts://elsewhere.example.com"
+	l := &line{}
+	l.answer = func(r wire.EnrolRequest, tell func(wire.EnrolStatus, []byte)) {
+		a := r.Answer(wire.EnrolAccepted)
+		a.EID, a.Broker, a.Certificate, a.CA, a.Keys = first.EID, first.Broker, first.Certificate, first.CA, first.Keys
+		if l.asked > 6 {
+			a.Broker = moved
+		}
+		tell(wire.EnrolAccepted, sealed(t, a, operator))
+	}
+	n := enrolAs(t, map[string]*line{"mqtts://a": l}, func(id *Identity, c *EnrolConfig) {
+		seal := wire.EncodeSealKey(id.Seal.PublicKey())
+		csr, err := wire.NewCSR(id.TLS, "box-1", seal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first = o.accept(wire.EnrolRequest{Box: "box-1", CSR: csr, Seal: seal})
+		if err := id.Keep(Enrolled{Answer: first}); err != nil {
+			t.Fatal(err)
+		}
+		var asked atomic.Int32
+		c.Wanted = func() bool { return asked.Add(1) > 3 }
+	})
+	n.wait(t)
+	if n.id.Enrolled.Answer.Broker != moved || l.count() < 7 {
+		t.Errorf("%+v after %d questions", n.id.Enrolled.Answer, l.count())
 	}
 }
 

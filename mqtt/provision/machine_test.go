@@ -532,7 +532,7 @@ func TestKeptForAnother(t *testing.T) {
 	w.until("1 is good", good(1))
 	other, _ := wire.NewBox("acme", "box-1")
 	k := NewStore("d", w.disk).Load(other)
-	if k.Good != nil || len(k.Faults) != 1 {
+	if k.Good != nil || len(k.Faults) != 1 || k.notes.Seen != 0 {
 		t.Errorf("%+v", k)
 	}
 }
@@ -642,8 +642,8 @@ func sane(w *world) {
 
 // FuzzKept: files that say anything end nothing, and only a whole document is taken.
 func FuzzKept(f *testing.F) {
-	f.Add(envelope(f, 1, what{}), []byte(`{"seen":3,"refused":{"version":2,"reason":"busy"},"tried":{"hash":"x","count":-1}}`))
-	f.Add([]byte("x\n{}"), []byte(`{"refused":{}}`))
+	f.Add(envelope(f, 1, what{}), []byte(`{"for":"local/box-1","seen":3,"refused":{"version":2,"reason":"busy"},"tried":{"hash":"x","count":-1}}`))
+	f.Add([]byte("x\n{}"), []byte(`{"for":"local/box-1","refused":{}}`))
 	f.Fuzz(func(t *testing.T, kept, noted []byte) {
 		w := newWorld(t)
 		for name, content := range map[string][]byte{"trial": kept, "good": kept, "notes": noted} {

@@ -10,6 +10,7 @@ import (
 
 // notes is what the box remembers of documents beside the documents themselves.
 type notes struct {
+	For     string        `json:"for"`               // eid and box: those of another are of no meaning
 	Seen    uint64        `json:"seen"`              // the highest version that was applied for good, refused or undone
 	Good    string        `json:"good,omitempty"`    // hash of the last one that was applied for good
 	At      time.Time     `json:"at"`                // when that began

@@ -102,15 +102,18 @@ func (s *Store) Load(box wire.Box) (k Kept) {
 	read(notesFile, func(b []byte) error {
 		var n notes
 		err := json.Unmarshal(b, &n)
-		if err == nil {
+		if err == nil && n.For == nameOf(box) {
 			n.usable()
 			k.notes = n
 		}
 		return err
 	})
+	k.notes.For = nameOf(box)
 	k.settle()
 	return k
 }
+
+func nameOf(box wire.Box) string { return box.EID() + "/" + box.Name() }
 
 // settle drops what a power cut between two writes may have left.
 func (k *Kept) settle() {
