@@ -228,7 +228,6 @@ func TestNoSocketAfterTheEnd(t *testing.T) {
 	}
 }
 
-
 // What the far end is told of where we are: the advertised host, else the address by which it reaches us.
 func TestAddresses(t *testing.T) {
 	for _, tc := range []struct{ name, listen, dial, rtp, advertise, want string }{
