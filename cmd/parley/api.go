@@ -172,7 +172,7 @@ func (b *box) makeTokens() {
 	b.tokens = newSenderKeys(token.Config{
 		Keys:     []token.Key{{Public: key.Public().(ed25519.PublicKey), Issuer: token.LocalIssuer}},
 		Audience: []string{b.cfg.EID, b.cfg.Box},
-		ClockSet: clockSet,
+		ClockSet: b.clock.believed,
 	})
 }
 

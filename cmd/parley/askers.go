@@ -36,7 +36,7 @@ func (b *box) makeAskers() error {
 	}
 	a := &askers{
 		house: b.house, out: b.client, zone: b.cfg.Meetings.Zone(), turns: make(chan struct{}, maxTurns), log: newDenials(b.log),
-		door: wire.NewMemberDoor(wire.MemberConfig{EID: b.cfg.EID, Verify: verifyWith(b.tokens), ClockSet: clockSet}),
+		door: wire.NewMemberDoor(wire.MemberConfig{EID: b.cfg.EID, Verify: verifyWith(b.tokens), ClockSet: b.clock.believed}),
 	}
 	if err := b.client.Subscribe(wire.ConfCmds(b.cfg.EID), a.receive); err != nil {
 		return err

@@ -60,6 +60,7 @@ type box struct {
 	shares  *shares
 	keys    hal.Keys
 	lamps   *lamps
+	clock   *clockKeeper
 	release func() // gives the lines of keys and lamps back
 	front   *front
 	life    *life
@@ -104,6 +105,12 @@ func run(ctx context.Context, cfg config.Config, o options, out io.Writer) (err 
 	if err := relax(); err != nil {
 		b.log.Debug("threads wake more often than they need", "error", err)
 	}
+	if cfg.LockMemory {
+		if err := lockMemory(); err != nil {
+			b.log.Debug("memory may be swapped out", "error", err)
+		}
+	}
+	b.clock = openClock(b.data, b.log)
 	if err := b.make(); err != nil {
 		b.ended(!b.mic.Closed()) // as it began: it never was on
 		return err
@@ -129,6 +136,7 @@ func (b *box) make() error {
 	b.session = max(session, before.life.Session+1)
 	b.mic = &microphone{}
 	b.house = newHouse(b.cfg, b.session, b.log)
+	b.house.clockSet = b.clock.believed
 	b.house.keep, b.keep.session = b.keep, b.session
 	b.house.restore(before)
 	newPlace(b.house, b.mic, open)
@@ -223,7 +231,7 @@ func (b *box) makeMQTT() (err error) {
 	if err := b.client.Subscribe(names.Bookings(), b.house.bookings.receive); err != nil {
 		return err
 	}
-	orders := &commands{house: b.house, out: b.client, door: newDoor(names, keys, b.session)}
+	orders := &commands{house: b.house, out: b.client, door: newDoor(names, keys, b.session, b.clock.believed)}
 	if err := b.client.Subscribe(names.Cmds(), orders.receive); err != nil {
 		return err
 	}
@@ -257,8 +265,8 @@ func (b *box) start(ctx context.Context) error {
 		b.life.start("broker", b.broker.Run)
 	}
 	b.life.start("mqtt", b.client.Run)
+	b.life.start("clock", b.clock.Run)
 	b.life.start("card", b.card.Run)
-	b.life.start("settings", b.settings.Run)
 	b.life.start("mixer", b.mixer.Run)
 	b.life.start("lamps", b.lamps.blinker.Run)
 	b.life.start("prompts", b.house.prompts.library.Run)
@@ -273,6 +281,7 @@ func (b *box) start(ctx context.Context) error {
 	b.resume()
 	b.life.start("close", b.closing)
 	b.life.start("sip", b.agent.Run)
+	b.life.start("settings", b.settings.Run) // calls that were taken up are there by now
 	if b.web != nil {
 		b.life.start("http", b.web.Run)
 	}

@@ -56,8 +56,9 @@ type house struct {
 	lobby    *lobby    // nil: keys mean nothing
 	bookings *bookings // nil: nothing is booked
 
-	reset   func(by string) error // makes the box what it was when it left the factory
-	support func(settle) error    // publishes a support bundle, and answers
+	clockSet func() bool           // the machine knows the time
+	reset    func(by string) error // makes the box what it was when it left the factory
+	support  func(settle) error    // publishes a support bundle, and answers
 }
 
 // dialer places calls; *sip.Agent is it.
@@ -119,6 +120,7 @@ func newHouse(cfg config.Config, session int, log *slog.Logger) *house {
 		cfg: cfg, log: log, now: time.Now, session: session,
 		inbox: make(chan func(), 1024), done: make(chan struct{}),
 		legs: map[*sip.Call]*leg{}, ports: tonePort, faults: map[string]fault{}, keep: newKeeper(log),
+		clockSet: func() bool { return true },
 	}
 	for _, c := range cfg.Conferences {
 		h.open(conference.Rules{Kind: conference.Standing, Number: c.Number, Theme: c.Name, Max: c.Max})

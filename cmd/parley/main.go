@@ -115,6 +115,10 @@ func cmdRun(args []string, out io.Writer) error {
 		fmt.Fprintf(os.Stderr, "parley run: %q is not expected\n", flags.Arg(0))
 		return errUsage
 	}
+	os.WriteFile("/proc/self/comm", []byte("parley"), 0) // what has begun anew is called exe
+	if err := asRoot(*file, *folder); err != nil {
+		return err
+	}
 	trial := takeTrial()
 	cfg, from, err := loadLayers(*file, *folder, trial)
 	if did, e := finishReset(cmp.Or(*folder, cfg.Data)); e != nil {

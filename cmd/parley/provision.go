@@ -122,7 +122,7 @@ func (b *box) makeSettings(names wire.Box, keys wire.KeySet) error {
 func (b *box) facts() provision.Facts {
 	stats := b.client.Stats()
 	f := provision.Facts{
-		Idle: b.agent.Calls() == 0, ClockSet: clockSet(), MQTT: stats.Connected && stats.Subscribed > 0,
+		Idle: b.agent.Calls() == 0, ClockSet: b.clock.believed(), MQTT: stats.Connected && stats.Subscribed > 0,
 		Sound: b.card.Status().State == card.Open,
 	}
 	for _, r := range b.agent.Registrations() {

@@ -50,7 +50,7 @@ func (s *shares) Run(ctx context.Context) error {
 		case <-look.C:
 		case <-s.ends:
 		}
-		if clockSet() { // else nobody knows how long a month is
+		if s.house.clockSet() { // else nobody knows how long a month is
 			s.look(s.house.now())
 		}
 	}

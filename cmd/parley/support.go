@@ -142,7 +142,7 @@ func (b *box) publishSupport(answer settle) error {
 func (b *box) aboutBox(w io.Writer) {
 	now := time.Now()
 	fmt.Fprintf(w, "box %s, enterprise %s, board %s\nfirmware %s\nnow %s, clock believed: %v\nsession %d, began %s, up %s\n",
-		b.cfg.Box, b.cfg.EID, b.board.Name, firmware(), now.Format(time.RFC3339), clockSet(), b.session, b.began.Format(time.RFC3339),
+		b.cfg.Box, b.cfg.EID, b.board.Name, firmware(), now.Format(time.RFC3339), b.clock.believed(), b.session, b.began.Format(time.RFC3339),
 		now.Sub(b.began).Round(time.Second))
 	fmt.Fprintf(w, "card: %s\n", cardText(b.card.Status()))
 	m := b.client.Stats()

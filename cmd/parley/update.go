@@ -122,7 +122,7 @@ func (u *updates) receive(m mqtt.Message) {
 	case d.Order < last:
 		refused(wire.ReasonStaleOrder, fmt.Sprintf("the box has had order %d", last))
 		return
-	case d.Exp != 0 && clockSet() && time.Now().Unix() >= d.Exp:
+	case d.Exp != 0 && u.box.clock.believed() && time.Now().Unix() >= d.Exp:
 		refused(wire.ReasonExpired, "")
 		return
 	}
