@@ -11,6 +11,9 @@ export GOTOOLCHAIN := local
 export PARLEY_TOOLS := all
 VERSION := $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || echo unknown)
 export VERSION
+# When the sources last changed: it is never earlier than that, which a board without a clock needs to know.
+BUILT := $(shell git -c safe.directory='*' log -1 --format=%ct 2>/dev/null)
+export BUILT
 
 # What each target needs, as Debian packages. ca-certificates: Go fetches its modules by https.
 BUILD := gcc libc6-dev pkg-config libopus-dev ca-certificates
@@ -86,7 +89,7 @@ prompts: go-version ## make the spoken prompts anew, after a text of theirs has 
 build:
 	@mkdir -p bin
 	@[ -x bin/parley ] || echo 'parley: building; the first time takes some minutes'
-	@go build -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/...
+	@go build -ldflags '-X main.version=$(VERSION) -X main.built=$(BUILT)' -o bin/ ./cmd/...
 
 go-version:
 	@scripts/go-version.sh

@@ -159,7 +159,7 @@ build() {
 		CGO_CFLAGS="-O2 -g0 $lean $(echo $miniaudio)" \
 		CGO_LDFLAGS="-O2 -L$dir/lib -lasound -lpthread -lm" \
 		go build $standins -trimpath -tags $tags $lean_go \
-		-ldflags "-s -w -buildid= -linkmode external -extldflags '-static -Wl,--gc-sections,--build-id=none,-z,max-page-size=$page' -X main.version=${VERSION:-unknown}" \
+		-ldflags "-s -w -buildid= -linkmode external -extldflags '-static -Wl,--gc-sections,--build-id=none,-z,max-page-size=$page' -X main.version=${VERSION:-unknown} -X main.built=${BUILT:-}" \
 		-o "$output-$arch.new.$$" "$package"
 	verify "$output-$arch.new.$$"
 	mv -f "$output-$arch.new.$$" "$output-$arch"
