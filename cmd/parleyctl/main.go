@@ -27,6 +27,7 @@ const usage = `parleyctl: look at a box, command it, call it
                                     parleyctl provision help lists the words
   parleyctl token -role ROLE        print a token for the HTTP API and members' commands; ROLE is
                                     guest, host or admin
+  parleyctl firmware WORD ...       make and sign firmware, order it; parleyctl firmware help lists the words
 
 Each has -h. Exit status: 0 done, 1 failed or refused, 2 wrong usage.
 `
@@ -51,7 +52,7 @@ func main() {
 func dispatch(ctx context.Context, args []string) error {
 	commands := map[string]func(context.Context, []string) error{
 		"watch": cmdWatch, "cmd": cmdCommand, "call": cmdCall, "load": cmdLoad,
-		"token": cmdToken, "conf": cmdConf, "support": cmdSupport, "provision": cmdProvision,
+		"token": cmdToken, "firmware": cmdFirmware, "conf": cmdConf, "support": cmdSupport, "provision": cmdProvision,
 	}
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
 		fmt.Print(usage)

@@ -31,6 +31,7 @@ var provisions = []struct {
 	{"release", "DIR BOX …", "another key may take this box's place; its certificate is withdrawn", provisionRelease},
 	{"boxes", "DIR", "a table of all boxes", provisionBoxes},
 	{"set", "DIR BOX FILE.yaml", "tell a box its settings; --all or --group for many, with a table of values", provisionSet},
+	{"update", "DIR BOX MANIFEST --url U", "have a box run other firmware, or --all; parleyctl firmware makes it", provisionUpdate},
 	{"command", "DIR BOX VERB [ARG]", "have a box do something; the verbs are those of parleyctl cmd", provisionCommand},
 	{"watch", "DIR [BOX]", "what happens at the fleet's boxes, as it comes", provisionWatch},
 }
@@ -220,6 +221,6 @@ func provisionRelease(_ context.Context, args []string) error {
 		}
 		fmt.Printf("%s: another key may take its place while it is on the list\n", box)
 	}
-	fmt.Println("its certificate counts no more once mosquitto has read its list again: kill -HUP its PID")
+	fmt.Printf("the certificates they had count no more once mosquitto has read the list again: kill -HUP $(cat %s)\n", filepath.Join(words[0], "broker", "mosquitto.pid"))
 	return nil
 }

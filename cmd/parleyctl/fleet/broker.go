@@ -44,8 +44,9 @@ func userName() string {
 }
 
 const mosquittoConf = `# mosquitto -c {dir}/mosquitto.conf
-# After a change of crl.pem (parleyctl provision release): kill -HUP, and who is already connected stays so until he goes.
+# After a change of crl.pem (parleyctl provision release): kill -HUP $(cat {dir}/mosquitto.pid), and who is already connected stays so until he goes.
 user {user}
+pid_file {dir}/mosquitto.pid
 per_listener_settings true
 persistence true
 persistence_location {dir}/store/
