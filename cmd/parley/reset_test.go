@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"parley/hal"
-	"parley/hal/haltest"
 )
 
 // used is a data folder as a box leaves it that has been used, and has been asked to reset itself.
@@ -136,16 +135,16 @@ func TestAFullDiskIsAFault(t *testing.T) {
 		t.Skipf("a small disk needs root: %v", err)
 	}
 	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
-	if text := storageFault(dir); text != "" {
+	if text := storageFault(dir, ""); text != "" {
 		t.Errorf("an empty disk: %s", text)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "ballast"), make([]byte, 900<<10), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if text := storageFault(dir); !strings.Contains(text, "full") {
+	if text := storageFault(dir, ""); !strings.Contains(text, "full") {
 		t.Errorf("a full disk: %q", text)
 	}
-	if text := storageFault(filepath.Join(dir, "gone")); text == "" {
+	if text := storageFault(filepath.Join(dir, "gone"), ""); text == "" {
 		t.Error("a folder that is gone is none")
 	}
 }
@@ -168,11 +167,10 @@ func TestTheResetKey(t *testing.T) {
 		{"lost while held", "d0 D5000", 60000, "reset key held@2000 idle@5000", ""},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			var wires haltest.Lamps
 			asked, shown := "", ""
 			h := &house{inbox: make(chan func(), 10), done: make(chan struct{}), log: slog.New(slog.DiscardHandler)}
 			h.reset = func(string) error { asked += "asked"; return nil }
-			k := &keys{house: h, out: deafBroker{}, lamps: &lamps{blinker: hal.NewBlinker(&wires, nil), mic: &microphone{}, house: h}}
+			k := &keys{house: h, out: deafBroker{}, lamps: &lamps{blinker: hal.NewBlinker(noLamps{}, nil), mic: &microphone{}, house: h}}
 			d := hal.NewDebounce(hal.DefaultTiming())
 			was := hal.StateIdle
 			take := func(events []hal.Event) {
@@ -210,7 +208,7 @@ func TestTheResetKey(t *testing.T) {
 func TestAResetThatCannotBeNoted(t *testing.T) {
 	h := &house{inbox: make(chan func(), 10), done: make(chan struct{}), log: slog.New(slog.DiscardHandler)}
 	h.reset = func(string) error { return unix.EROFS }
-	k := &keys{house: h, out: deafBroker{}, lamps: &lamps{blinker: hal.NewBlinker(&haltest.Lamps{}, nil), mic: &microphone{}, house: h}}
+	k := &keys{house: h, out: deafBroker{}, lamps: &lamps{blinker: hal.NewBlinker(noLamps{}, nil), mic: &microphone{}, house: h}}
 	k.handle(hal.Event{Key: hal.KeyReset, Kind: hal.LongPress, At: time.Unix(0, 0)})
 	if s := k.lamps.shown(); s != hal.StateReset {
 		t.Errorf("shown is %s", s)
