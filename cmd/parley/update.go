@@ -107,11 +107,11 @@ func (u *updates) receive(m mqtt.Message) {
 	}
 	d, signed, err := wire.OpenFwDesired(u.names, m.Payload, u.keys, u.makers)
 	if err != nil {
-		u.reject(wire.RefuseFw(d.Order, err, time.Now().UTC()))
+		u.reject(wire.RefuseFw(d.Order, m.Payload, err, time.Now().UTC()))
 		return
 	}
 	refused := func(reason, detail string) {
-		u.reject(&wire.FwRefusal{Order: d.Order, Reason: reason, Detail: detail, At: time.Now().UTC()})
+		u.reject(&wire.FwRefusal{Order: d.Order, Hash: wire.HashOf(m.Payload), Reason: reason, Detail: detail, At: time.Now().UTC()})
 	}
 	u.mu.Lock()
 	last := u.rec.Order.ID

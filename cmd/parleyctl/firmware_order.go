@@ -156,7 +156,7 @@ func (w *firmwareWish) give(ctx context.Context, at *brokerFlags, boxes []string
 			if err := client.Publish(names.FwDesired(), envelope, 1, true); err != nil {
 				return err
 			}
-			waits[box] = &fwWait{order: order}
+			waits[box] = &fwWait{order: order, hash: wire.HashOf(envelope)}
 			fmt.Printf("%s: ordered %s (order %d)\n", box, w.version, order)
 		}
 		look := time.NewTicker(10 * time.Millisecond)
@@ -178,6 +178,7 @@ func (w *firmwareWish) give(ctx context.Context, at *brokerFlags, boxes []string
 // fwWait is an order that was given.
 type fwWait struct {
 	order uint64
+	hash  string // of the message
 	said  string
 	over  bool
 }
@@ -205,7 +206,7 @@ func followFirmware(ctx context.Context, waits map[string]*fwWait, reports <-cha
 		if w == nil || w.over {
 			continue
 		}
-		text, over, bad := fwLine(r.FwReported, w.order)
+		text, over, bad := fwLine(r.FwReported, w.order, w.hash)
 		if text != "" && text != w.said {
 			w.said = text
 			fmt.Fprintf(os.Stdout, "%s  %s: %s\n", time.Now().Format("15:04:05"), r.box, harmless(text))
@@ -222,8 +223,8 @@ func followFirmware(ctx context.Context, waits map[string]*fwWait, reports <-cha
 }
 
 // fwLine says what a report tells of an order; over: nothing more comes.
-func fwLine(r wire.FwReported, order uint64) (text string, over, bad bool) {
-	if x := r.Rejected; x != nil && x.Order == order {
+func fwLine(r wire.FwReported, order uint64, hash string) (text string, over, bad bool) {
+	if x := r.Rejected; x != nil && x.Hash == hash {
 		return "refused: " + x.Reason + " " + x.Detail, true, true
 	}
 	if r.Order != order {

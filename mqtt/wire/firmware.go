@@ -148,13 +148,14 @@ type FwRunning struct {
 // FwRefusal says why an order was refused.
 type FwRefusal struct {
 	Order  uint64    `json:"order,omitempty"`  // absent: it could not be read, or is not to be believed
+	Hash   string    `json:"hash"`             // HashOf the message
 	Reason string    `json:"reason"`           // one of FwRefusals
 	Detail string    `json:"detail,omitempty"` // for people
 	At     time.Time `json:"at"`
 }
 
 // RefuseFw says for which reason an order is refused. err is of OpenFwDesired.
-func RefuseFw(order uint64, err error, at time.Time) *FwRefusal {
+func RefuseFw(order uint64, envelope []byte, err error, at time.Time) *FwRefusal {
 	r := RefusalOf(err)
 	if !slices.Contains(FwRefusals(), r.Reason) {
 		r.Reason = ReasonInvalidValue
@@ -162,7 +163,7 @@ func RefuseFw(order uint64, err error, at time.Time) *FwRefusal {
 	if errors.Is(err, ErrUnsigned) {
 		r.Reason = ReasonUnsigned
 	}
-	return &FwRefusal{Order: order, Reason: r.Reason, Detail: r.Detail, At: at}
+	return &FwRefusal{Order: order, Hash: HashOf(envelope), Reason: r.Reason, Detail: r.Detail, At: at}
 }
 
 // Check tells what is wrong with the values.
@@ -182,7 +183,7 @@ func (r *FwReported) Check() error {
 	case r.Rejected == nil:
 		return nil
 	}
-	return firstOf(oneOf("rejected.reason", r.Rejected.Reason, FwRefusals()), text("rejected.detail", r.Rejected.Detail, 0, maxDetail),
+	return firstOf(checkHash("rejected.hash", r.Rejected.Hash), oneOf("rejected.reason", r.Rejected.Reason, FwRefusals()), text("rejected.detail", r.Rejected.Detail, 0, maxDetail),
 		when("rejected.at", r.Rejected.At))
 }
 

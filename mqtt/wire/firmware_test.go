@@ -76,7 +76,7 @@ func TestFwDesired(t *testing.T) {
 			}
 			continue
 		}
-		if r := RefuseFw(d.Order, err, box1Time); r.Reason != c.want || r.Detail == "" {
+		if r := RefuseFw(d.Order, b, err, box1Time); r.Reason != c.want || r.Detail == "" {
 			t.Errorf("%s: %+v, want %s", name, r, c.want)
 		}
 	}
@@ -111,7 +111,7 @@ func FuzzFwDesired(f *testing.F) {
 			}
 			return
 		}
-		r := FwReported{Schema: 1, Running: FwRunning{Version: "1"}, At: box1Time, Rejected: RefuseFw(d.Order, err, box1Time)}
+		r := FwReported{Schema: 1, Running: FwRunning{Version: "1"}, At: box1Time, Rejected: RefuseFw(d.Order, b, err, box1Time)}
 		if _, err := Encode(&r); err != nil {
 			t.Errorf("the refusal cannot be told: %v", err)
 		}
