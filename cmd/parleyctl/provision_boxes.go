@@ -27,6 +27,7 @@ type boxFacts struct {
 	state    *wire.BoxState
 	info     *wire.BoxInfo
 	reported *wire.Reported
+	firmware *wire.FwReported
 	alerts   map[string]wire.Alert
 }
 
@@ -135,6 +136,11 @@ var factDecoders = map[string]func(*boxFacts, mqtt.Message){
 			b.reported = v
 		}
 	},
+	"fw/reported": func(b *boxFacts, m mqtt.Message) {
+		if v := new(wire.FwReported); wire.DecodeKnown(m.Payload, v) == nil {
+			b.firmware = v
+		}
+	},
 	"alert/+": func(b *boxFacts, m mqtt.Message) {
 		var v wire.Alert
 		if len(m.Payload) > 0 && wire.DecodeKnown(m.Payload, &v) == nil {
@@ -217,6 +223,9 @@ func (b *boxFacts) note(dir string) string {
 	if r := b.reported; r != nil && r.Pending != nil {
 		notes = append(notes, fmt.Sprintf("%d waits: %s", r.Pending.Version, r.Pending.Reason))
 	}
+	if text := b.updating(); text != "" {
+		notes = append(notes, text)
+	}
 	for _, id := range sortedKeys(b.alerts) {
 		notes = append(notes, b.alerts[id].Text)
 	}
@@ -228,6 +237,22 @@ func (b *boxFacts) note(dir string) string {
 		notes = append(notes, strings.Join(keys, ", "))
 	}
 	return strings.Join(notes, "; ")
+}
+
+// updating says how an update stands that is not done; empty: there is none.
+func (b *boxFacts) updating() string {
+	f := b.firmware
+	if f == nil || f.State == "" || f.State == wire.FwUpdated {
+		return ""
+	}
+	text := "firmware " + f.Version + ": " + f.State
+	switch {
+	case f.Reason != "":
+		text += ", " + f.Reason
+	case f.State == wire.FwDownloading && f.Size > 0:
+		text += fmt.Sprintf(" %d %%", 100*f.Done/f.Size)
+	}
+	return text
 }
 
 func sortedKeys[V any](m map[string]V) []string {

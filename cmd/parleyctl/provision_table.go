@@ -37,7 +37,7 @@ var tableColumns = []tableColumn{
 	{"SETTINGS", 0, 16, func(_ *boxTable, b *boxFacts) string { s, _ := b.settings(); return s }},
 	{"DRIFT", 1, 5, func(_ *boxTable, b *boxFacts) string { return counted(driftOf(b)) }},
 	{"ALERTS", 1, 6, func(_ *boxTable, b *boxFacts) string { return counted(len(b.alerts)) }},
-	{"FIRMWARE", 1, 14, func(_ *boxTable, b *boxFacts) string { return b.firmware() }},
+	{"FIRMWARE", 1, 14, func(_ *boxTable, b *boxFacts) string { return b.version() }},
 	{"SLOT", 1, 4, func(_ *boxTable, b *boxFacts) string {
 		if b.info == nil {
 			return ""
@@ -185,10 +185,10 @@ func driftOf(b *boxFacts) int {
 func (b *boxFacts) allRight() bool {
 	_, state := b.standing()
 	_, settings := b.settings()
-	return state && settings && driftOf(b) == 0 && len(b.alerts) == 0 && b.waiting == nil
+	return state && settings && driftOf(b) == 0 && len(b.alerts) == 0 && b.waiting == nil && b.updating() == ""
 }
 
-func (b *boxFacts) firmware() string {
+func (b *boxFacts) version() string {
 	switch {
 	case b.info != nil:
 		return b.info.Firmware

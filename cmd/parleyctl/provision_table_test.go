@@ -36,6 +36,9 @@ func sampleFacts() []*boxFacts {
 	list[5].reported = &wire.Reported{Good: &wire.Version{Version: 7}, Rejected: &wire.Refusal{Version: 8, Reason: wire.ReasonInvalidValue, Path: "settings.sip.upstreams[0].registrar"}}
 	list[6].reported = &wire.Reported{Good: &wire.Version{Version: 8}, Drift: []wire.Drift{{Key: "card.volume", Central: "70", Local: "85"}, {Key: "place.name", Central: "Saal", Local: "Küche"}}}
 	list[7].record.Released = true
+	list[0].firmware = &wire.FwReported{State: wire.FwDownloading, Version: "1.3.0", Done: 40, Size: 100}
+	list[1].firmware = &wire.FwReported{State: wire.FwUpdated, Version: "1.2.0"}
+	list[3].firmware = &wire.FwReported{State: wire.FwFailed, Version: "1.3.0", Reason: wire.ReasonRolledBack}
 	return list
 }
 
@@ -60,7 +63,7 @@ func TestBoxTable(t *testing.T) {
 			"BOX": 0, "STATE": 0, "SETTINGS": 0, "7 not 8": 0, "7→8?": 0, "-→7": 0, "released": 0, "waits": 0, "refused": 0, "silent": 0,
 			"DRIFT": 80, "ALERTS": 80, "FIRMWARE": 80, "SLOT": 80, "SEEN": 80, "3 min": 80, "  8: invalid_value at settings.sip.upstreams[0].registrar": 80,
 			"  card.volume is 85, place.name is Küche": 80, "no sound card: the file card is in use; not registered with pbx": 80,
-			"NOTE": 160, "MODEL": 200, "10000000c0ffee00": 200, "192.0.2.17": 200,
+			"firmware 1.3.0: DOWNLOADING 40 %": 80, "firmware 1.3.0: FAILED, rolled_back": 80, "NOTE": 160, "MODEL": 200, "10000000c0ffee00": 200, "192.0.2.17": 200,
 		} {
 			if width >= least && !strings.Contains(text, what) {
 				t.Errorf("%d columns: no %q in\n%s", width, what, text)
@@ -70,7 +73,7 @@ func TestBoxTable(t *testing.T) {
 			t.Errorf("%s", text)
 		}
 	}
-	if bad := table.show(sampleFacts(), true); strings.Contains(bad, "berlin-0001") || !strings.Contains(bad, "berlin-0003") {
+	if bad := table.show(sampleFacts(), true); strings.Contains(bad, "berlin-0002") || !strings.Contains(bad, "berlin-0003") {
 		t.Errorf("only the bad ones:\n%s", bad)
 	}
 }
