@@ -50,7 +50,7 @@ func (w *firmwareWish) read(path string) error {
 
 // sign makes a box's order. Its number is the time: it only grows, whoever gives orders.
 func (w *firmwareWish) sign(box string, now time.Time) (uint64, []byte, error) {
-	order := uint64(now.Unix())
+	order := uint64(now.UnixMilli())
 	b, err := wire.SignFwDesired(wire.FwDesired{Schema: wire.FwSchema, EID: w.eid, Box: box, Order: order, URL: w.url, Downgrade: w.downgrade,
 		Manifest: w.manifest}, w.key)
 	return order, b, err
