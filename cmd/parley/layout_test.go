@@ -114,7 +114,7 @@ func sources(t *testing.T) []source {
 		rel, _ := filepath.Rel(house, name)
 		rel = filepath.ToSlash(rel)
 		if d.IsDir() {
-			if base := d.Name(); name != house && (strings.HasPrefix(base, ".") || base == "testdata" || slices.Contains(leavings, rel)) {
+			if base := d.Name(); name != house && (strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_") || base == "testdata" || slices.Contains(leavings, rel)) {
 				return fs.SkipDir
 			}
 			return nil

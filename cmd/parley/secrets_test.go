@@ -36,7 +36,7 @@ var planted = map[string]string{
 	"a phone's password": "pw-ann-7f3a9c21", "a phone's HA1": "0123456789abcdef0123456789abcdef", "the PBX's password": "pw-trunk-51c08e77",
 	"the box's password at the broker": "pw-broker-2d9b14f0", "an account of the embedded broker": "pw-account-c63e58aa", "an account of HTTP": "pw-http-90ff3b6d",
 	"a host's password": "48091357", "a guest's password": "11557733", "a wrong password, keyed in": "27182846", "a wrong password at SIP": "gu3ss-b1a94d",
-	"a wrong password at HTTP": "gu3ss-e07c52",
+	"a wrong password at HTTP": "gu3ss-e07c52", "a sealed password from outside": "pw-sealed-08d7e6b4",
 }
 
 func openVault(t *testing.T) *vault {
@@ -59,20 +59,64 @@ func openVault(t *testing.T) *vault {
 	v.watch = boxtest.NewWatch(t, v.broker.URL(), v.box.EID)
 	v.box.Begin()
 	v.box.WaitLine("parley is ready", time.Minute)
+	v.fromOutside()
 	v.token = v.box.Token("-role", "admin", "-number", "100", "-ttl", "1h")
 	v.secret["a token"] = v.token
-	for _, name := range []string{"box.key", "token.key", "tls.pem"} {
-		raw, err := os.ReadFile(filepath.Join(v.box.Data, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, line := range strings.Split(string(raw), "\n") {
-			if len(line) >= 40 && !strings.HasPrefix(line, "-") && (name != "tls.pem" || i > strings.Count(strings.Split(string(raw), "BEGIN PRIVATE")[0], "\n")) {
-				v.secret[fmt.Sprintf("line %d of %s", i+1, name)] = line
-			}
-		}
+	for _, name := range []string{"box.key", "token.key", "tls.pem", "identity/tls.key", "identity/seal.key"} {
+		v.key(name)
 	}
 	return v
+}
+
+// key notes the lines of a key, of a file that may hold a certificate, too.
+func (v *vault) key(name string) {
+	v.t.Helper()
+	raw, err := os.ReadFile(filepath.Join(v.box.Data, name))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	if at := bytes.Index(raw, []byte("-----BEGIN PRIVATE")); at >= 0 {
+		raw = raw[at:]
+	}
+	n := len(v.secret)
+	for i, line := range strings.Split(string(raw), "\n") {
+		if len(line) >= 20 && !strings.HasPrefix(line, "-") {
+			v.secret[fmt.Sprintf("line %d of %s", i+1, name)] = line
+		}
+	}
+	if len(v.secret) == n {
+		v.t.Fatalf("%s has no key", name)
+	}
+}
+
+// fromOutside sends settings with a sealed secret, which the box begins anew with.
+func (v *vault) fromOutside() {
+	v.t.Helper()
+	c := &settler{t: v.t, box: v.box, broker: v.broker, watch: v.watch}
+	var err error
+	if c.names, err = wire.NewBox(v.box.EID, v.box.Name); err != nil {
+		v.t.Fatal(err)
+	}
+	if c.key, err = wire.LoadKey(filepath.Join(v.box.Data, "box.key")); err != nil {
+		v.t.Fatal(err)
+	}
+	seal := func(key, what string) string {
+		sealed, err := wire.Seal(c.sealKey(), wire.Place{EID: v.box.EID, Box: v.box.Name, Key: key}, []byte(planted[what]))
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		return sealed
+	}
+	version := c.send(30, boxtest.Settings{"http": boxtest.Settings{"users": []boxtest.Settings{
+		{"name": "nagios", "password_sealed": seal("http.users[0].password", "an account of HTTP")},
+		{"name": "centre", "password_sealed": seal("http.users[1].password", "a sealed password from outside")},
+	}}})
+	c.told("they hold", func(r *wire.Reported) bool { return r.Good != nil && r.Good.Version == version && r.Trial == nil })
+	basic := base64.StdEncoding.EncodeToString([]byte("centre:" + planted["a sealed password from outside"]))
+	v.secret["basic authorization of who came from outside"] = basic
+	if a := v.box.APIWith("GET", "/metrics", "", nil, map[string]string{"Authorization": "Basic " + basic}); a.Status != 200 {
+		v.t.Errorf("with the sealed password: %d", a.Status)
+	}
 }
 
 // challenger is a PBX that wants a password again and again.
@@ -185,7 +229,7 @@ func (v *vault) collect() {
 			v.t.Fatal(err)
 		}
 		text := v.bundle(where, raw)
-		for _, want := range []string{"=== settings ===\n", "password: (secret)", "=== metrics ===\nparley_", "=== log ===\ntime=", "session 1,", "disk: ", "Linux version", "conference 1000,"} {
+		for _, want := range []string{"=== settings ===\n", "password: (secret)", "=== metrics ===\nparley_", "=== log ===\ntime=", "session 2,", "disk: ", "Linux version", "conference 1000,"} {
 			if !strings.Contains(text, want) {
 				v.t.Errorf("%s has no %q", where, want)
 			}
@@ -217,7 +261,7 @@ func (v *vault) collect() {
 		switch {
 		case strings.HasSuffix(m.Topic, "/"+v.box.Name+"/support"):
 			v.bundle(fmt.Sprintf("message %d on %s", i, m.Topic), m.Payload)
-		case strings.Contains(m.Topic, "/cmd"): // what we sent ourselves
+		case strings.Contains(m.Topic, "/cmd"), strings.HasSuffix(m.Topic, "/desired"): // what we sent ourselves
 		default:
 			v.texts[fmt.Sprintf("message %d on %s", i, m.Topic)] = string(m.Payload)
 		}
@@ -237,7 +281,7 @@ func TestNoSecretIsTold(t *testing.T) {
 	v := openVault(t)
 	v.use()
 	v.collect()
-	if len(v.secret) < 18 || len(v.texts) < 30 {
+	if len(v.secret) < 25 || len(v.texts) < 30 {
 		t.Errorf("%d secrets, %d texts", len(v.secret), len(v.texts))
 	}
 	for where, text := range v.texts {
