@@ -16,8 +16,8 @@ import (
 	"parley/cmd/parley/phonetest"
 )
 
-// freeze stops one thread of a process, and no other, until the returned function is called or the process has ended.
-func freeze(t testing.TB, pid int, thread string) (thaw func()) {
+// freeze stops one thread of a process, and no other, for the rest of the process's life.
+func freeze(t testing.TB, pid int, thread string) {
 	t.Helper()
 	tid := 0
 	tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
@@ -30,9 +30,8 @@ func freeze(t testing.TB, pid int, thread string) (thaw func()) {
 	if tid == 0 {
 		t.Fatalf("no thread %q among %d", thread, len(tasks))
 	}
-	stopped, end, over := make(chan error), make(chan struct{}), make(chan struct{})
-	go func() { // who traces is a thread
-		defer close(over)
+	stopped := make(chan error)
+	go func() { // who traces is a thread, which ends with this goroutine
 		runtime.LockOSThread()
 		err := unix.PtraceSeize(tid)
 		if err == nil {
@@ -43,8 +42,7 @@ func freeze(t testing.TB, pid int, thread string) (thaw func()) {
 		}
 		stopped <- err
 		if err == nil {
-			<-end
-			unix.PtraceDetach(tid)
+			unix.Wait4(tid, nil, unix.WALL, nil) // the process cannot end before its tracer has taken note
 		}
 	}()
 	if err := <-stopped; err == unix.EPERM {
@@ -52,16 +50,6 @@ func freeze(t testing.TB, pid int, thread string) (thaw func()) {
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	done := false
-	thaw = func() {
-		if !done {
-			done = true
-			close(end)
-			<-over
-		}
-	}
-	t.Cleanup(thaw)
-	return thaw
 }
 
 // when the audio loop alone stands, the program gives itself up with a status of its own. Started again, the place is muted, the
@@ -76,13 +64,12 @@ func TestTheAudioLoopStands(t *testing.T) {
 	}
 	time.Sleep(time.Second) // of sound, before
 
-	thaw := freeze(t, box.PID(), "parley-mixer")
+	freeze(t, box.PID(), "parley-mixer")
 	stood := time.Now()
 	if code := box.Wait(20 * time.Second); code != 70 {
 		t.Fatalf("exit status %d:\n%s", code, box.Tail(40))
 	}
 	ended := time.Since(stood)
-	thaw()
 	box.Restart() // as whoever supervises it does
 	t.Logf("the audio loop stands; ended after %v, ready again after %v", ended.Round(time.Millisecond), time.Since(stood).Round(time.Millisecond))
 
