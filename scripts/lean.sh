@@ -5,7 +5,7 @@
 # copies of those modules in dist/.lean, a go.mod that points there, and an overlay for files of Go's own library.
 #
 # scripts/_lean/IMPORTPATH/FILE.go stands in for that file of that package, FILE.go.patch changes it. Each begins with the SHA-256 of the file
-# that it was made for: after an upgrade nothing is built until somebody has looked at it again. docs/firmware.md tells why and how.
+# that it was made for: after an upgrade of a module nothing is built until somebody has looked at it again; of Go itself, the original is used. docs/firmware.md tells why and how.
 set -eu
 cd "$(dirname "$0")/.."
 export GOFLAGS=-buildvcs=false
@@ -26,6 +26,10 @@ place() {
 	original=$2/$name module=$3 root=$4
 	made=$(sed -n '1s/.* //p' "scripts/_lean/$1")
 	is=$(sha256sum "$original" | cut -c1-64)
+	if [ "$made" != "$is" ] && [ "$module" = std ]; then # another Go than the one it was made for: a larger program, and no worse
+		echo "lean: Go's own $name is another one here, and is used as it is" >&2
+		return
+	fi
 	[ "$made" = "$is" ] || die "scripts/_lean/$1 was made for another $name (now $is): compare them, then write that into its first line"
 	if [ "$module" = std ]; then
 		to=$new/std/$(dirname "$1")
