@@ -215,6 +215,9 @@ func (b *boxFacts) note(dir string) string {
 	}
 	if r := b.reported; r != nil && r.Rejected != nil {
 		text := fmt.Sprintf("%d: %s", r.Rejected.Version, r.Rejected.Reason)
+		if r.Rejected.Version == 0 {
+			text = "told what is not yours: " + r.Rejected.Reason
+		}
 		if r.Rejected.Path != "" {
 			text += " at " + r.Rejected.Path
 		}

@@ -185,6 +185,9 @@ func driftOf(b *boxFacts) int {
 func (b *boxFacts) allRight() bool {
 	_, state := b.standing()
 	_, settings := b.settings()
+	if b.reported != nil && b.reported.Rejected != nil {
+		return false
+	}
 	return state && settings && driftOf(b) == 0 && len(b.alerts) == 0 && b.waiting == nil && b.updating() == ""
 }
 
