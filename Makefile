@@ -18,8 +18,9 @@ export BUILT
 # What each target needs, as Debian packages. ca-certificates: Go fetches its modules by https.
 BUILD := gcc libc6-dev pkg-config libopus-dev ca-certificates
 RUN := $(BUILD) libasound2 libasound2-data
+IMAGE := device-tree-compiler genimage mtools dosfstools e2fsprogs u-boot-tools squashfs-tools
 TEST := $(RUN) opus-tools sip-tester baresip-core mosquitto mosquitto-clients espeak-ng iproute2 nftables procps openssl \
-	device-tree-compiler genimage mtools dosfstools e2fsprogs u-boot-tools shellcheck
+	shellcheck $(IMAGE)
 CROSS := $(BUILD) gcc-arm-linux-gnueabihf gcc-aarch64-linux-gnu linux-libc-dev-armhf-cross linux-libc-dev-arm64-cross \
 	binutils make patch tar bzip2 xz-utils file util-linux
 ARM := $(CROSS) qemu-user-static baresip-core libasound2 libasound2-data
