@@ -21,6 +21,9 @@ import (
 //	          a folder for each recording of a conference
 //	outbox/   events that wait for the broker
 //	journal/  conferences and calls as they are, for after a crash
+//	identity/ the keys that the box enrols with and opens seals with, and what the enrolment gave; outlives a reset
+//	provision/
+//	          settings from outside: the good ones, those on trial, and what became of others
 //	stopped   written on a clean stop with the gate's state, removed at the start: when it is missing, the last run
 //	          ended in a crash
 type data struct {
