@@ -29,12 +29,16 @@ func hider(cfg config.Config) *strings.Replacer {
 }
 
 // aboutFolder are the sections about a data folder: what is in it by name and size, and what is there of the last misfortune.
-func aboutFolder(dir string) []section {
-	return []section{
-		{"data folder", func(w io.Writer) { tellFolder(w, dir) }},
-		{"last stall", func(w io.Writer) { copyPiece(w, filepath.Join(dir, "last-stall")) }},
-		{"last crash", func(w io.Writer) { copyPiece(w, filepath.Join(dir, "last-crash")) }},
+func aboutFolder(dir string, hide *strings.Replacer) []section {
+	list := []section{{"data folder", func(w io.Writer) { tellFolder(w, dir) }}}
+	for _, name := range []string{lastStall, lastStall + toldName, lastCrash, lastCrash + toldName} {
+		list = append(list, section{name, func(w io.Writer) {
+			var text strings.Builder
+			copyPiece(&text, filepath.Join(dir, name))
+			hide.WriteString(w, text.String())
+		}})
 	}
+	return list
 }
 
 // tellFolder lists a folder's entries, with how much is below each, and how full its disk is.

@@ -101,6 +101,7 @@ func (s *support) bundle() ([]byte, error) {
 	}
 	defer s.making.Unlock()
 	b := s.box
+	hide := hider(b.cfg)
 	sections := append([]section{
 		{"box", b.aboutBox},
 		{"alerts", b.aboutAlerts},
@@ -109,8 +110,7 @@ func (s *support) bundle() ([]byte, error) {
 		{"settings and firmware from outside", b.aboutFleet},
 		{"conferences and calls", b.aboutCalls},
 		{"metrics", func(w io.Writer) { b.figures.WritePrometheus(w) }},
-	}, aboutFolder(b.data.dir)...)
-	hide := hider(b.cfg)
+	}, aboutFolder(b.data.dir, hide)...)
 	return pack(append(sections, aboutMachine()...), func(most int) []byte {
 		return []byte(hide.Replace(string(b.lines.last(most))))
 	})

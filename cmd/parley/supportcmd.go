@@ -67,7 +67,7 @@ func cmdSupport(args []string, out io.Writer) error {
 				io.WriteString(w, cfg.String())
 			}
 		}},
-	}, aboutFolder(dir)...)
+	}, aboutFolder(dir, hide)...)
 	bundle, err := pack(append(sections, aboutMachine()...), func(int) []byte { return []byte("a box keeps its log in memory, and this one does not run\n") })
 	if err != nil {
 		return err
