@@ -173,6 +173,15 @@ sip:
 	if out := o.run("boxes", o.dir, "--width", "200"); !strings.Contains(out, "1 box: 1 ready") || !strings.Contains(out, "room-1  ready  1 ") {
 		t.Error(out)
 	}
+	// Settings that cut it off undo themselves, and the operator is told.
+	write(t, file, "mqtt: {broker: \"mqtts://127.0.0.1:1\"}\n")
+	out, status := o.ctl("set", o.dir, "room-1", file, "--confirm", "5s", "--wait", "--timeout", "60s")
+	if status != 1 || !strings.Contains(out, "room-1: version 2 undone: confirm_timeout (without mqtt") {
+		t.Errorf("%d, %s", status, out)
+	}
+	if out := o.run("boxes", o.dir); !strings.Contains(out, "1 not 2") || !strings.Contains(out, "2: confirm_timeout") {
+		t.Error(out)
+	}
 	sameName(t, o, serve, box)
 }
 
@@ -189,7 +198,7 @@ func sameName(t *testing.T, o *fleetOffice, serve *phonetest.Process, first *box
 	phonetest.Eventually(t, 10*time.Second, "the operator sees it", func() bool {
 		return strings.Contains(o.run("boxes", o.dir), "another box asked in its name: already_claimed")
 	})
-	if out := o.run("command", o.dir, "room-1", "unmute"); !strings.Contains(out, "done") {
+	if out := o.run("command", o.dir, "room-1", "mute"); !strings.Contains(out, "done") {
 		t.Errorf("the first: %s", out)
 	}
 	second.StopCleanly()
