@@ -144,6 +144,7 @@ func (c *settler) ready() {
 // settings come signed over MQTT, are applied, and told. Those that cut the box off undo themselves, by the clock and
 // after a kill −9, and it goes on with what was good.
 func TestSettingsFromOutside(t *testing.T) {
+	t.Parallel()
 	pbx := boxtest.Start(t, boxtest.Config{Settings: boxtest.Settings{
 		"box": "pbx", "sip": boxtest.Settings{"trust_loopback": false, "users": []any{boxtest.Settings{"name": "300", "password": "right"}}},
 	}})
@@ -155,7 +156,7 @@ func TestSettingsFromOutside(t *testing.T) {
 	c.ready()
 
 	t.Run("wrong password", func(t *testing.T) {
-		v := c.send(4, boxtest.Settings{"sip": c.upstream(pbx, "wrong")})
+		v := c.send(8, boxtest.Settings{"sip": c.upstream(pbx, "wrong")}) // long enough to be seen on trial on a busy machine
 		c.told("on trial, without sip", func(r *wire.Reported) bool {
 			return r.Trial != nil && r.Trial.Version == v && slices.Contains(r.Trial.Missing, "sip pbx")
 		})
@@ -215,6 +216,7 @@ func TestSettingsFromOutside(t *testing.T) {
 
 // Settings wait for the end of calls; those that change nothing need no new beginning. What is set on the box stays, and is told.
 func TestSettingsWaitForCalls(t *testing.T) {
+	t.Parallel()
 	c := newSettler(t, nil)
 	call := c.box.Call(c.box.Conference, "-for", "60s")
 	call.WaitLine("answered", 20*time.Second)
