@@ -315,6 +315,7 @@ func (b *box) welcome() {
 	b.house.wake()
 	b.house.hear()
 	b.house.place.changed()
+	b.house.fault(resetMarker, marked(b.data.dir), "a factory reset was asked for, and not all could be removed")
 	if b.cfg.Place.JoinAtStart {
 		if _, err := b.house.place.join(b.cfg.Place.Join); err != nil {
 			b.log.Warn("the place could not join at the start", "error", err)

@@ -66,3 +66,36 @@ func TestADiskThatIsReadOnly(t *testing.T) {
 		})
 	}
 }
+
+// A reset that the disk does not let happen keeps no box from starting: it is told, and done as soon as the disk lets it.
+func TestAResetOnAReadOnlyDisk(t *testing.T) {
+	t.Parallel()
+	disk := fullDisk(t)
+	box := boxtest.Start(t, boxtest.Config{Data: filepath.Join(disk, "data"), Files: t.TempDir(), Settings: outside(t)})
+	box.StopCleanly()
+	mine := filepath.Join(box.Data, "box.key")
+	if err := os.WriteFile(filepath.Join(box.Data, "reset"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mount := func(flags uintptr) {
+		t.Helper()
+		phonetest.Eventually(t, 10*time.Second, "the disk is mounted anew", func() bool {
+			return unix.Mount("parley-test", disk, "tmpfs", unix.MS_REMOUNT|flags, "size=1m") == nil
+		})
+	}
+	old, err := os.ReadFile(mine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mount(unix.MS_RDONLY)
+	box.Restart()
+	watch := box.Watch()
+	watch.Wait("/alert/reset", "that it is not done", 20*time.Second, func(p map[string]any) bool { return p["text"] != "" })
+	box.StopCleanly()
+	mount(0)
+	box.Restart()
+	if now, err := os.ReadFile(mine); err != nil || string(now) == string(old) {
+		t.Errorf("the old key is still there, or none: %v", err)
+	}
+	box.StopCleanly()
+}
