@@ -403,6 +403,38 @@ func TestNewerWhileOnTrial(t *testing.T) {
 	w.until("3 is back", good(3))
 }
 
+// A document that waits at a start, when nothing is there yet, is tried when the box is itself: else it would prove nothing. One that has
+// ended in a crash is held to what was there before it was tried first.
+func TestTriedByWhatWasThere(t *testing.T) {
+	w := newWorld(t)
+	w.send(envelope(t, 1, what{}))
+	w.until("1 is good", good(1))
+	w.facts.Idle = false
+	w.send(envelope(t, 2, what{Lacks: "sip"}))
+	w.until("waits", func(r wire.Reported) bool { return r.Pending != nil })
+	all := w.facts
+	w.facts = Facts{Idle: true, ClockSet: true, SIP: []Registration{{"pbx", false}}}
+	w.boot("")
+	for range 5 {
+		w.step()
+	}
+	if len(w.trials) != 1 {
+		t.Fatal("is tried before the box is itself")
+	}
+	all.Idle = true
+	w.facts = all
+	w.until("on trial", func(r wire.Reported) bool { return r.Trial != nil })
+	w.boot("") // a crash
+	w.facts = Facts{Idle: true, ClockSet: true, MQTT: true, Sound: true, SIP: []Registration{{"pbx", false}}}
+	w.until("on trial again", func(r wire.Reported) bool { return r.Trial != nil && r.Trial.Try == 2 })
+	w.until("undone", rejected(2, wire.ReasonConfirmTimeout))
+	w.until("1 is back", good(1))
+
+	w.facts = Facts{Idle: true, ClockSet: true, MQTT: true} // a box without card and registrar takes settings, too
+	w.send(envelope(t, 3, what{Number: 3}))
+	w.until("3 is good", good(3))
+}
+
 // What other firmware has refused is looked at again; what has failed is not.
 func TestOtherFirmware(t *testing.T) {
 	w := newWorld(t)

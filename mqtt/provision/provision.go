@@ -11,6 +11,7 @@ package provision
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"parley/mqtt/wire"
@@ -23,6 +24,11 @@ type Facts struct {
 	MQTT     bool // connected to the broker, and heard there
 	Sound    bool // the card is open
 	SIP      []Registration
+}
+
+// whole tells whether nothing is missing.
+func (f *Facts) whole() bool {
+	return f.MQTT && f.Sound && !slices.ContainsFunc(f.SIP, func(r Registration) bool { return !r.Up })
 }
 
 // Registration is how it stands with one registrar.
@@ -53,6 +59,8 @@ const (
 	steady = time.Second
 	// patience is how long settings that failed are endured for the sake of a call.
 	patience = 30 * time.Minute
+	// settled is how long after its start the box is what it is: by then it has a card and its registrars, or has none.
+	settled = 20 * time.Second
 	// again is the pause before something is written again that could not be.
 	again = 30 * time.Second
 )
@@ -329,13 +337,13 @@ func (m *machine) try(now time.Time, f Facts) Order {
 	case !f.Idle:
 		w.busy, m.pending = true, wire.ReasonBusy
 		return Order{}
-	case now.Before(m.retry):
+	case now.Before(m.retry), !m.Life.Trial && now.Sub(m.Began) < settled && !f.whole():
 		m.pending = wire.ReasonBusy
 		return Order{}
 	}
 	before := newTried(w.doc, w.tries+1, f)
-	if m.Life.Trial && m.notes.Tried != nil { // it is to be as it was with what was good
-		before.Sound, before.SIP = m.notes.Tried.Sound, m.notes.Tried.SIP
+	if old := m.notes.Tried; old != nil && (m.Life.Trial || w.tries > 0) { // it is to be as it was with what was good
+		before.Sound, before.SIP = old.Sound, old.SIP
 	}
 	noted := m.notes
 	noted.Tried = before
