@@ -97,6 +97,7 @@ type Config struct {
 	MaxPacket   int           // longest packet in either direction, in bytes; 0: 256 KiB
 	MaxRetained int           // retained topics kept; 0: 1024
 	MaxQueue    int           // other messages kept; 0: 1024
+	MaxInbox    int           // messages that wait for handlers; 0: 512
 	Now         func() time.Time
 	Rand        func() float64 // 0 ≤ x < 1, for the back-off's jitter; nil: math/rand
 	Log         *slog.Logger   // nil: slog.Default
@@ -109,7 +110,6 @@ const (
 	ackTimeout   = 10 * time.Second // of each message and subscription
 	flushTimeout = 2 * time.Second  // for what is still to be told at the end
 	window       = 32               // messages on their way at once
-	inboxSize    = 512              // messages that wait for handlers
 	stableAfter  = 5 * time.Second  // a connection that held so long ends the back-off
 )
 
@@ -153,6 +153,7 @@ func New(cfg Config) (*Client, error) {
 	cfg.MaxPacket = orDefault(cfg.MaxPacket, 256<<10)
 	cfg.MaxRetained = orDefault(cfg.MaxRetained, 1024)
 	cfg.MaxQueue = orDefault(cfg.MaxQueue, 1024)
+	cfg.MaxInbox = orDefault(cfg.MaxInbox, 512)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -164,7 +165,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		cfg: cfg, log: cfg.Log,
-		wake: make(chan struct{}, 1), told: make(chan struct{}, 1), inbox: make(chan Message, inboxSize),
+		wake: make(chan struct{}, 1), told: make(chan struct{}, 1), inbox: make(chan Message, cfg.MaxInbox),
 		out: newQueue(cfg.MaxRetained, cfg.MaxQueue),
 	}
 	if cfg.ClientID == "" || len(cfg.ClientID) > 128 || !validText(cfg.ClientID) {

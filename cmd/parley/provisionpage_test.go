@@ -47,8 +47,8 @@ type rollout struct {
 
 // docs/provisioning.md: what the operator types is done, by a shell, and answered as the page shows, with a hundred boxes: one is a real
 // one, and 99 take part with a real one's code of enrolment and settings and without sound and telephony. With -renew the page is made anew.
+// It keeps the machine too busy for others beside it.
 func TestProvisioningPage(t *testing.T) {
-	t.Parallel()
 	raw, err := os.ReadFile(provisioningPage)
 	if err != nil {
 		t.Fatal(err)

@@ -36,8 +36,8 @@ func (b *brokerFlags) add(flags *flag.FlagSet) {
 func (b *brokerFlags) client() (*mqtt.Client, error) {
 	conf := mqtt.Config{
 		URL: b.url, User: b.user, ClientID: fmt.Sprintf("parleyctl-%d-%d", os.Getpid(), time.Now().UnixNano()%1e6),
-		MaxRetained: 100_000, // settings of a fleet
-		Log:         slog.New(slog.NewTextHandler(io.Discard, nil)),
+		MaxRetained: 100_000, MaxInbox: 100_000, // of a fleet
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
 	if b.passwordFile != "" {
 		secret, err := readSecret(b.passwordFile)

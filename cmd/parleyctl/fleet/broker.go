@@ -53,7 +53,7 @@ persistence_location {dir}/store/
 # What boxes are told by retained messages must be there when the broker comes back.
 autosave_interval 30
 max_packet_size 262144
-max_queued_messages 10000
+max_queued_messages 100000
 
 {listener}
 cafile {dir}/ca.pem
