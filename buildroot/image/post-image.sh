@@ -46,8 +46,10 @@ else
 	arch=arm64 kernel=Image.gz compression=gzip
 fi
 load=$(cat "$folder/kernel.load")
-sed -e "s/@ARCH@/$arch/; s/@KERNEL@/$kernel/; s/@COMPRESSION@/$compression/; s/@LOAD@/$load/g" \
-	-e "$(if [ -n "$fdt" ]; then echo 's/^@FDT@//'; else echo '/^@FDT@/d'; fi)" "$here/kernel.its" >kernel.its
+# Lines that are marked stay if there is what they are about: a device tree, and a file system in memory for a kernel that needs one.
+marked() { if [ -n "$2" ]; then echo "s/^@$1@//"; else echo "/^@$1@/d"; fi; }
+sed -e "$(marked FDT "$fdt")" -e "$(marked RD "$(ls initrd 2>/dev/null)")" \
+	-e "s/@ARCH@/$arch/; s/@KERNEL@/$kernel/; s/@COMPRESSION@/$compression/; s/@LOAD@/$load/g" "$here/kernel.its" >kernel.its
 mkimage -f kernel.its kernel.itb >/dev/null
 
 # genimage wants a root file system to make others of; there is none to be made.
