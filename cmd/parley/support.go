@@ -35,19 +35,40 @@ type section struct {
 	write func(w io.Writer)
 }
 
+// patience is how long a section may take: a box of which a part is stuck is one that support is to hear of.
+const patience = 3 * time.Second
+
+// text is what a section has to say, with its title.
+func (s *section) text() []byte {
+	said := make(chan []byte, 1)
+	go func() {
+		var b bytes.Buffer
+		s.write(&b)
+		said <- b.Bytes()
+	}()
+	head := fmt.Appendf(nil, "\n=== %s ===\n", s.title)
+	select {
+	case text := <-said:
+		return append(head, text...)
+	case <-time.After(patience):
+		return fmt.Appendf(head, "whoever knows does not answer\n")
+	}
+}
+
 // pack makes a bundle of sections and the log, of which as much stands in it as there is room for.
 func pack(sections []section, log func(most int) []byte) ([]byte, error) {
+	var facts []byte
+	for _, s := range sections {
+		facts = append(facts, s.text()...)
+	}
 	for most := ringSize; ; most /= 2 {
 		var out bytes.Buffer
 		z, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
 		if err != nil {
 			return nil, err
 		}
-		for _, s := range sections {
-			fmt.Fprintf(z, "\n=== %s ===\n", s.title)
-			s.write(z)
-		}
-		fmt.Fprintf(z, "\n=== log ===\n")
+		z.Write(facts)
+		io.WriteString(z, "\n=== log ===\n")
 		z.Write(log(most))
 		if err := z.Close(); err != nil {
 			return nil, err
