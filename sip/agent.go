@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	gosip "github.com/emiago/sipgo/sip"
@@ -149,6 +150,7 @@ type Agent struct {
 
 	outside map[gosip.RequestMethod]func(*Agent, *inbound)
 	inside  map[gosip.RequestMethod]func(*Call, *inbound)
+	heard   atomic.Uint64 // datagrams
 	uplinks []*uplink
 	subs    *subscriptions
 	ids     *callIDs

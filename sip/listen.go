@@ -134,7 +134,7 @@ func (n *network) listen(l Listener) (*socket, error) {
 			return nil, err
 		}
 		s.addr = c.LocalAddr().(*net.UDPAddr).AddrPort()
-		s.packet = &datagrams{PacketConn: guard.PacketConn(c, n.guard()), network: n, socket: s, mark: mark(c.LocalAddr().String())}
+		s.packet = &datagrams{PacketConn: guard.PacketConn(&counted{c, &n.agent.heard}, n.guard()), network: n, socket: s, mark: mark(c.LocalAddr().String())}
 		n.marks[c.LocalAddr().String()] = s
 	case "tcp", "tls":
 		if l.Network == "tls" && n.agent.cfg.TLS == nil {

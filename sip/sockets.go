@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -75,6 +76,23 @@ func (d *datagrams) ReadFrom(b []byte) (int, net.Addr, error) {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
+
+// counted counts what its reader comes to fetch.
+type counted struct {
+	net.PacketConn
+	n *atomic.Uint64
+}
+
+// ReadFrom implements net.PacketConn.
+func (c *counted) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, from, err := c.PacketConn.ReadFrom(b)
+	c.n.Add(1)
+	return n, from, err
+}
+
+// Heard counts the datagrams that have come, of whatever kind. For as long as the agent goes on, it grows with each: also with a
+// keep-alive of somebody who wants to know just that (RFC 5626, 3.5.1), which nothing comes of.
+func (a *Agent) Heard() uint64 { return a.heard.Load() }
 
 // unmapped writes an IPv4 address that came to an IPv6 socket as IPv4.
 func unmapped(addr string) string {

@@ -38,6 +38,7 @@ type guardian struct {
 	device     *watchdog.Device // nil: there is none, or it is switched off
 	probes     atomic.Uint64
 	stalls     atomic.Uint64 // parts that stood, some of which went on again
+	hushed     bool          // the place is muted for it; the house's
 }
 
 // parts are what must go on, and how long each may stand. The mixer is real-time: it is seen after 200 ms at most, but given up only
@@ -83,9 +84,11 @@ func (g *guardian) Run(ctx context.Context) error {
 		for _, name := range v.Stands {
 			g.stalls.Add(1)
 			b.log.Error("a part of the box stands", "part", name)
+			g.hush(name, true)
 		}
 		for _, name := range v.Goes {
 			b.log.Warn("a part of the box goes on again", "part", name)
+			g.hush(name, false)
 		}
 		if v.Lost != "" {
 			g.giveUp(v.Lost, v.Idle)
@@ -97,13 +100,18 @@ func (g *guardian) Run(ctx context.Context) error {
 	}
 }
 
-// probe shows that the SIP agent answers: it asks for what is guarded by its lock, which all of its work takes.
+// probe shows that the SIP agent goes on: it asks for what is guarded by its lock, which all of its work takes, and sends it a keep-alive, which
+// its reader fetches once it is done with what came before. A flood of others' messages does not hide that.
 func (g *guardian) probe(ctx context.Context) {
 	every := time.NewTicker(time.Second)
 	defer every.Stop()
+	knock, heard := knocker(g.box.agent), uint64(0)
 	for {
 		g.box.agent.Calls()
-		g.probes.Add(1)
+		if n := g.box.agent.Heard(); knock() != nil || n != heard {
+			heard = n
+			g.probes.Add(1)
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -144,6 +152,8 @@ func (g *guardian) close() {
 
 // giveUp ends the program at once. Nothing is stopped in order: something stands that would be waited for.
 func (g *guardian) giveUp(part string, idle time.Duration) {
+	// Should a thread stand where the runtime cannot have it wait, looking at the stacks has all others wait for it.
+	watchdog.EndWithin(3 * causePatience)
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
