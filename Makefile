@@ -24,12 +24,13 @@ TEST := $(RUN) opus-tools sip-tester baresip-core mosquitto mosquitto-clients es
 CROSS := $(BUILD) gcc-arm-linux-gnueabihf gcc-aarch64-linux-gnu linux-libc-dev-armhf-cross linux-libc-dev-arm64-cross \
 	binutils make patch tar bzip2 xz-utils file util-linux
 ARM := $(CROSS) qemu-user-static baresip-core libasound2 libasound2-data
+QEMU := $(ARM) qemu-system-arm u-boot-qemu fdisk $(IMAGE)
 BENCH := $(TEST) janus
 
 # Seconds for each fuzz target in `make check`.
 FUZZTIME ?= 5
 
-.PHONY: help sbom run test test-arm soak check bench firmware image prompts build go-version
+.PHONY: help sbom run test test-arm qemu-test soak check bench firmware image prompts build go-version
 
 help: ## say what there is
 	@echo 'Parley, the firmware of a conference box. make TARGET, with TARGET one of'
@@ -54,6 +55,19 @@ test-arm: go-version ## build the firmware and test it under qemu-user, armv7 an
 	@scripts/need.sh $(ARM)
 	@scripts/firmware.sh
 	PARLEY_ARM_BINARIES="$(CURDIR)/dist" go test -race -count=1 -timeout 15m -run ARM ./cmd/parley/
+
+# For `make qemu-test`: which machines, which tests by a pattern of go test's, and how many power cuts.
+ARCHS ?= armv7 arm64
+TESTS ?= .
+CUTS ?= 50
+
+qemu-test: go-version ## test the firmware on real ARM kernels under QEMU: sound, keys, lamps, power cuts
+	@scripts/need.sh $(QEMU)
+	@ARCHS="$(ARCHS)" scripts/firmware.sh
+	@ARCHS="$(ARCHS)" scripts/firmware.sh ./cmd/parleyctl dist/qemu/parleyctl
+	@ARCHS="$(ARCHS)" scripts/firmware.sh ./cmd/parley/qemutest/guest dist/qemu/guest
+	PARLEY_ARM_BINARIES="$(CURDIR)/dist" PARLEY_QEMU_TOOLS="$(CURDIR)/dist/qemu" PARLEY_QEMU_KERNELS="$$(scripts/qemu.sh)" \
+		PARLEY_QEMU_ARCHS="$(ARCHS)" PARLEY_CUTS="$(CUTS)" go test -count=1 -timeout 4h -v -run '$(TESTS)' ./cmd/parley/qemutest
 
 # Rounds of `make soak`.
 SOAK ?= 200

@@ -74,16 +74,21 @@ func (g *Guest) answer(w *wire) *asked {
 // Wait waits until the scenario has ended, and fails the test unless it ended well.
 func (g *Guest) Wait(timeout time.Duration) {
 	g.t.Helper()
+	if code := g.ends(timeout); code != 0 {
+		g.t.Errorf("scenario %s on %s ends with %d", g.cfg.Scenario, g.cfg.Arch.Name, code)
+	}
+}
+
+// ends waits until the scenario has ended, and returns its exit status.
+func (g *Guest) ends(timeout time.Duration) int {
+	g.t.Helper()
 	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		if code, ended := g.asked.status(); ended {
-			if code != 0 {
-				g.t.Errorf("scenario %s on %s ends with %d", g.cfg.Scenario, g.cfg.Arch.Name, code)
-			}
-			return
+			return code
 		}
 		select {
 		case <-g.asked.done:
@@ -95,6 +100,16 @@ func (g *Guest) Wait(timeout time.Duration) {
 		case <-tick.C:
 		}
 	}
+}
+
+// Said is the first line of the console that contains text, or nothing.
+func (g *Guest) Said(text string) string {
+	for _, line := range strings.Split(g.Tail(1<<20), "\n") {
+		if strings.Contains(line, text) {
+			return line
+		}
+	}
+	return ""
 }
 
 // Fact waits for what the guest notes under key, and returns it.

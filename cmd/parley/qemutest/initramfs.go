@@ -18,6 +18,9 @@ import (
 //go:embed guest/init guest/lib.sh guest/run scenarios/*.sh
 var scripts embed.FS
 
+// supervisor is what keeps the box running in the image, seen from this package's folder.
+const supervisor = "../../../buildroot/package/parley/supervise"
+
 // modules are what a guest may load; each brings what it depends on.
 var modules = []string{
 	"virtio_mmio", "virtio_console", "virtio_blk", "virtio_net", "virtio-rng", "snd-aloop", "softdog", "ext4", "crc32c_generic", "squashfs", "vfat", "nls_cp437", "nls_ascii",
@@ -53,6 +56,7 @@ func Initramfs(t testing.TB, a Arch, more map[string][]byte) []byte {
 	for _, program := range []string{"parley", "parleyctl", "guest"} {
 		add("sbin/"+program, read(t, Binary(t, a, program)))
 	}
+	add("lib/supervise", read(t, supervisor))
 	err := fs.WalkDir(scripts, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

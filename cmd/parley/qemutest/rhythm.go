@@ -47,7 +47,7 @@ func (a *asked) rhythm(w []string) (string, error) {
 
 // recognize finds the pattern that explains the looks, of which there must be enough to tell it from every other.
 func recognize(looks []look) (string, error) {
-	const period, fit = 2 * time.Second, 0.93
+	const period, fit = 2 * time.Second, 0.85
 	if len(looks) < 40 || looks[len(looks)-1].at-looks[0].at < period {
 		return "", fmt.Errorf("%d looks at the lamp are too few", len(looks))
 	}

@@ -52,20 +52,21 @@ settings() {
 	mkdir -p /etc/parley /data
 	{
 		echo "board: $board"
+		echo 'data: /data'
 		echo 'card: {volume: 100, ducking: false}'
 		echo 'meetings: {greet: false}'
 		cat
 	} >/etc/parley/parley.yaml
 }
 
-# box_begin has init run the box, and again whenever it ends; box waits until it is ready.
+# box_begin has the image's own supervisor run the box, and again whenever it ends; box waits until it is ready.
 box_begin() {
 	cat >/lib/box <<'BOX'
 #!/bin/sh
-export PATH=/bin:/sbin
+export PATH=/bin:/sbin PARLEY=/sbin/parley PARLEY_OWN_CONFIG=/none PARLEY_LOG=/none
 exec >>/run/box.log 2>&1
-echo "starting at $(cut -d ' ' -f 1 /proc/uptime)"
-exec /sbin/parley run -config /etc/parley/parley.yaml -data /data
+echo $$ >/run/box.pid
+exec /lib/supervise
 BOX
 	chmod +x /lib/box
 	grep -q /lib/box /etc/inittab || echo '::respawn:/lib/box' >>/etc/inittab
@@ -77,11 +78,11 @@ box() {
 	wait_log 'parley is ready' 60
 }
 
-# box_end has init leave the box alone, and stops it in order.
+# box_end stops the box in order.
 box_end() {
 	sed -i '/\/lib\/box/d' /etc/inittab
 	kill -HUP 1
-	killall parley
+	kill "$(cat /run/box.pid)"
 	until_ 20 not pidof parley || fail 'the box does not end'
 }
 

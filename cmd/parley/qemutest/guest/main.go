@@ -1,4 +1,5 @@
-// Command guest is the tester's hands and ears inside a QEMU guest: the room at the other side of the sound card.
+// Command guest is the tester's hands and ears inside a QEMU guest: the room at the other side of the sound card, who
+// sends settings, looks at what is on the disk, and stops a thread.
 package main
 
 import (
@@ -17,9 +18,11 @@ import (
 )
 
 func main() {
-	commands := map[string]func([]string) error{"sound": sound, "relay": relay}
+	commands := map[string]func([]string) error{
+		"sound": sound, "relay": relay, "recordings": recordings, "now": now, "desired": desired, "freeze": freeze,
+	}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: guest sound [flags] | guest relay FROM TO")
+		fmt.Fprintln(os.Stderr, "usage: guest sound|relay|recordings|now|desired|freeze …")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {

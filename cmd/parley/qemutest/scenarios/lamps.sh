@@ -1,5 +1,7 @@
 # X-3: what each lamp shows, for what can be brought about: the ladder from idle to recording. (A fault is in stuck and card.)
-settings </dev/null
+settings <<'YAML'
+recording: {reserve_mb: 1, quota_mb: 10}
+YAML
 box
 conf() { parleyctl conf "$@" -data /data -as 2001; }
 lit mute && press mute
@@ -9,14 +11,16 @@ press join
 shows status on
 press join
 shows status off
-conf create -number 1500 -theme Lamps -speakers 1 -host-password 480913 -guest-password 115577 100
-call 1500 /tmp/far.wav 300 0 -from 2001 -dtmf '480913#'
-wait_log 'number=100 conference=1500 state=alerting' 30
-shows status fast # the host is in, and the conference calls the place
+parleyctl conf create -data /data -as 100 -number 1500 -theme Lamps -speakers 1 -guest-password 115577
+shows status fast # it calls the place, its host
 press join
-shows status on
-conf floor 1500 ask 100
-shows status double-flash # the host has the floor
+shows status slow # a host has the floor while it is free
+call 1500 /tmp/far.wav 300 0 -from 2001 -dtmf '*115577#'
+wait_log 'msg=moved .*number=2001' 30
+parleyctl conf hand-over 1500 2001 -data /data -as 100
+until_ 5 conf floor 1500 ask || true
+conf floor 1500 grant 2001 100
+shows status double-flash # who had the floor is the next in the queue
 conf floor 1500 grant 100 2001
 shows status slow
 conf record 1500 start

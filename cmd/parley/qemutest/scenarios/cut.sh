@@ -1,0 +1,47 @@
+# A power cut loses neither settings nor recordings: what has been left by the last one is told to the host, and then the box works until the next.
+# Words: what it shall work at, and the highest version of settings that anybody has sent.
+set -- $words
+disk
+mkdir -p /etc/parley
+cat >/etc/parley/parley.yaml <<YAML
+board: $board
+data: /data
+box: box-1
+card: {device: file, volume: 0, microphone: "", speaker: /tmp/speaker.wav}
+place: {name: "0", join_at_start: true}
+recording: {reserve_mb: 1, quota_mb: 10}
+YAML
+box
+dmesg | grep -i 'ext4.*error' && fail 'the file system has errors'
+until_ 30 parleyctl support -data /data -o /tmp/bundle.gz || fail 'there is no bundle' # it may begin anew, with what was on trial
+zcat /tmp/bundle.gz >/tmp/bundle
+name=$(sed -n '/^place:$/,/^[a-z]*:$/s/^  name: "*\([0-9]*\)"*$/\1/p' /tmp/bundle)
+volume=$(sed -n '/^card:$/,/^[a-z]*:$/s/^  volume: //p' /tmp/bundle)
+ask note settings "$name $volume"
+settled() { [ "$(guest recordings /data | grep -c running)" -le 1 ]; }
+running() { guest recordings /data | grep -q running; }
+until_ 20 settled || fail 'recordings that were cut off are not finished'
+guest recordings /data >/tmp/recordings
+put /tmp/recordings
+ask note ready "$(uptime_s)"
+case $1 in
+settings)
+	version=$2
+	while :; do
+		version=$((version + 1))
+		ask note sent $version
+		outcome=$(guest desired -version $version -settings "{\"place\":{\"name\":\"$version\"},\"card\":{\"volume\":$((version % 100))}}")
+		ask note "$outcome" $version
+		ask note going $version
+	done
+	;;
+recording)
+	parleyctl conf record 1000 start -data /data -role admin || true
+	until_ 10 running || fail 'nothing is recorded'
+	ask note going 1
+	while :; do
+		ask note now "$(guest now)" >/dev/null
+		usleep 50000
+	done
+	;;
+esac
