@@ -24,6 +24,7 @@ import (
 //	identity/ the keys that the box enrols with and opens seals with, and what the enrolment gave; outlives a reset
 //	provision/
 //	          settings from outside: the good ones, those on trial, and what became of others
+//	reset     a factory reset was asked for and is not done
 //	stopped   written on a clean stop with the gate's state, removed at the start: when it is missing, the last run
 //	          ended in a crash
 type data struct {

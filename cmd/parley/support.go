@@ -61,12 +61,9 @@ func pack(sections []section, log func(most int) []byte) ([]byte, error) {
 	for _, s := range sections {
 		facts = append(facts, s.text()...)
 	}
-	for most := ringSize; ; most /= 2 {
+	for most := ringSize; ; {
 		var out bytes.Buffer
-		z, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
-		if err != nil {
-			return nil, err
-		}
+		z := gzip.NewWriter(&out)
 		z.Write(facts)
 		io.WriteString(z, "\n=== log ===\n")
 		z.Write(log(most))
@@ -79,6 +76,7 @@ func pack(sections []section, log func(most int) []byte) ([]byte, error) {
 		if most < 1<<10 {
 			return nil, fmt.Errorf("%d bytes, and %d are allowed", out.Len(), maxBundle)
 		}
+		most = most * maxBundle / out.Len() * 3 / 4 // what is left should fit, and if not, what is left of that
 	}
 }
 
