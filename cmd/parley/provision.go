@@ -228,10 +228,25 @@ func (l *layers) asOneOfTheFleet(c config.MQTT, conf *mqtt.Config) error {
 	return nil
 }
 
-// makeEnrolment makes what asks for an enrolment, if the box is to and has none.
+// lonely is how long an enrolled box is without its broker before it asks to be enrolled once more: the broker may have moved, or the
+// operator may have let the box go.
+const lonely = 15 * time.Minute
+
+// unconnected tells whether the box is to ask for an enrolment now.
+func (b *box) unconnected() func() bool {
+	last := b.began
+	return func() bool {
+		if b.client.Stats().Connected {
+			last = time.Now()
+		}
+		return b.layers.identity.Enrolled == nil || time.Since(last) > lonely
+	}
+}
+
+// makeEnrolment makes what asks for an enrolment.
 func (b *box) makeEnrolment() error {
 	id := b.layers.identity
-	if !b.cfg.Provision.Enrol || id.Enrolled != nil || id.TLS == nil {
+	if !b.cfg.Provision.Enrol || id.TLS == nil {
 		return nil
 	}
 	if len(b.boot.Keys) == 0 {
@@ -240,16 +255,13 @@ func (b *box) makeEnrolment() error {
 	}
 	keys := append(append([]string(nil), b.cfg.Provision.Keys...), b.boot.Keys...)
 	sources := provision.Sources{
-		Boot: b.boot.Broker, DHCPFile: b.cfg.Provision.DHCPFile, Resolv: "/etc/resolv.conf",
+		Stored: b.cfg.MQTT.Broker, Boot: b.boot.Broker, DHCPFile: b.cfg.Provision.DHCPFile, Resolv: "/etc/resolv.conf",
 		SRV: net.DefaultResolver.LookupSRV, Announced: provision.Announced,
-	}
-	if b.cfg.MQTT.Broker != config.BrokerEmbedded { // it was told so before all others
-		sources.Boot = b.cfg.MQTT.Broker
 	}
 	var err error
 	b.enrolment, err = provision.NewEnrolment(provision.EnrolConfig{
 		Box: b.cfg.Box, Serial: serial(b.cfg), Model: b.board.Name, Firmware: firmware(), Identity: id, Keys: keys,
-		Places: sources.Find, Dial: b.claim, Log: b.log,
+		Places: sources.Find, Dial: b.claim, Wanted: b.unconnected(), Log: b.log,
 		Done: func() { b.again("enrolled") },
 		Tell: func(refused string) {
 			b.house.post(func() { b.house.fault("enrolment", refused != "", "the enrolment is refused: "+refused) })
