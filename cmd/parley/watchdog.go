@@ -21,7 +21,7 @@ import (
 // Whoever started the program starts it again then, and the place is muted, because the last run did not end in order.
 
 const (
-	lookEvery = 50 * time.Millisecond
+	lookEvery = 20 * time.Millisecond
 	feedEvery = time.Second
 	// deviceTimeout is how long the machine waits for a program that does not even run this.
 	deviceTimeout = 10 * time.Second
@@ -48,7 +48,7 @@ func (g *guardian) parts() []watchdog.Part {
 	connection := func() uint64 { n, _ := b.client.Turns(); return n }
 	handlers := func() uint64 { _, n := b.client.Turns(); return n }
 	return []watchdog.Part{
-		{Name: "mixer", Count: func() uint64 { return b.mixer.Stats().Ticks }, Seen: 150 * time.Millisecond, Lost: time.Second},
+		{Name: "mixer", Count: func() uint64 { return b.mixer.Stats().Ticks }, Seen: 130 * time.Millisecond, Lost: time.Second},
 		{Name: "house", Count: func() uint64 { return uint64(b.house.pulse.house.Load()) }, Seen: 2 * time.Second, Lost: 10 * time.Second},
 		{Name: "sip", Count: g.probes.Load, Seen: 5 * time.Second, Lost: 30 * time.Second},
 		{Name: "mqtt", Count: connection, Seen: 3 * time.Minute, Lost: 5 * time.Minute},

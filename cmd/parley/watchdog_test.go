@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,8 +17,8 @@ import (
 	"parley/cmd/parley/phonetest"
 )
 
-// freeze stops one thread of a process, and no other, for the rest of the process's life.
-func freeze(t testing.TB, pid int, thread string) {
+// freeze stops one thread of a process, and no other, until thaw is called, or for the rest of the process's life.
+func freeze(t testing.TB, pid int, thread string) (thaw func()) {
 	t.Helper()
 	tid := 0
 	tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
@@ -30,9 +31,10 @@ func freeze(t testing.TB, pid int, thread string) {
 	if tid == 0 {
 		t.Fatalf("no thread %q among %d", thread, len(tasks))
 	}
-	stopped := make(chan error)
-	go func() { // who traces is a thread, which ends with this goroutine
+	stopped, end := make(chan error), make(chan struct{})
+	go func() { // who traces is a thread
 		runtime.LockOSThread()
+		defer runtime.UnlockOSThread() // else it ends here, and with it each process that was started on it
 		err := unix.PtraceSeize(tid)
 		if err == nil {
 			err = unix.PtraceInterrupt(tid)
@@ -40,9 +42,25 @@ func freeze(t testing.TB, pid int, thread string) {
 		if err == nil {
 			_, err = unix.Wait4(tid, nil, unix.WALL, nil)
 		}
+		for err == nil && !asleep(pid, tid) { // in the middle of Go code it would hold up the runtime, as no fault of its own does
+			if err = unix.PtraceCont(tid, 0); err == nil {
+				err = unix.PtraceInterrupt(tid)
+			}
+			if err == nil {
+				_, err = unix.Wait4(tid, nil, unix.WALL, nil)
+			}
+		}
 		stopped <- err
-		if err == nil {
-			unix.Wait4(tid, nil, unix.WALL, nil) // the process cannot end before its tracer has taken note
+		for err == nil { // the process cannot end before its tracer has taken note
+			if n, e := unix.Wait4(tid, nil, unix.WALL|unix.WNOHANG, nil); e != nil || n == tid {
+				return
+			}
+			select {
+			case <-end:
+				unix.PtraceDetach(tid)
+				return
+			case <-time.After(time.Millisecond):
+			}
 		}
 	}()
 	if err := <-stopped; err == unix.EPERM {
@@ -50,6 +68,48 @@ func freeze(t testing.TB, pid int, thread string) {
 	} else if err != nil {
 		t.Fatal(err)
 	}
+	return sync.OnceFunc(func() { close(end) })
+}
+
+// asleep tells whether a thread that was stopped was waiting in the kernel for its time.
+func asleep(pid, tid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/syscall", pid, tid))
+	return err != nil || strings.HasPrefix(string(text), fmt.Sprint(unix.SYS_CLOCK_NANOSLEEP, " "))
+}
+
+// while the audio loop stands, the microphone is closed; when it goes on by itself, as it was before.
+func TestTheAudioLoopStandsForAMoment(t *testing.T) {
+	box := boxtest.Start(t, boxtest.Config{Settings: joined(nil)})
+	watch := box.Watch()
+	for range 5 { // of which a busy machine may spoil some: a second is too long
+		began := time.Now()
+		thaw := freeze(t, box.PID(), "parley-mixer")
+		phonetest.Eventually(t, 20*time.Second, "the gate is closed, or the box ends", func() bool {
+			select {
+			case <-box.Done():
+				return true
+			default:
+				return strings.Contains(strings.Join(box.Lines(), "\n"), "a part of the box stands")
+			}
+		})
+		t.Logf("seen from outside after %v", time.Since(began).Round(time.Millisecond))
+		thaw()
+		select {
+		case <-box.Done():
+			t.Logf("it ended first, with status %d", box.ExitCode())
+			box.Restart()
+			watch = box.Watch()
+			continue
+		case <-time.After(100 * time.Millisecond): // it had not given itself up
+		}
+		watch.Wait("/mute", "muted by the box itself", 20*time.Second, func(p map[string]any) bool {
+			return p["gate"] == "closed" && strings.Contains(fmt.Sprint(p["reasons"]), "system")
+		})
+		phonetest.Eventually(t, 20*time.Second, "the gate is open again", func() bool { return box.Metric("parley_muted") == 0 })
+		box.StopCleanly()
+		return
+	}
+	t.Error("the box ended each time before the loop went on")
 }
 
 // when the audio loop alone stands, the program gives itself up with a status of its own. Started again, the place is muted, the
