@@ -40,15 +40,15 @@ func TestSpecTable(t *testing.T) {
 				t.Errorf("there is no test %s in %s", n[2], n[1])
 			}
 		}
-		if m := regexp.MustCompile(`^\| ([CP]-\d+) \|`).FindStringSubmatch(line); m != nil {
+		if m := regexp.MustCompile(`^\| ([CPX]-\d+[ab]?) \|`).FindStringSubmatch(line); m != nil {
 			lines[m[1]] += min(1, len(named))
 		}
 	}
-	var want []string
+	want := []string{"X-7a", "X-7b"}
 	for _, r := range []struct {
 		kind        string
 		first, last int
-	}{{"C", 1, 8}, {"C", 10, 18}, {"C", 20, 22}, {"C", 30, 33}, {"P", 1, 6}} {
+	}{{"C", 1, 8}, {"C", 10, 18}, {"C", 20, 22}, {"C", 30, 33}, {"P", 1, 6}, {"X", 1, 12}} {
 		for i := r.first; i <= r.last; i++ {
 			want = append(want, fmt.Sprintf("%s-%d", r.kind, i))
 		}
