@@ -27,8 +27,8 @@ import (
 const resetMarker = "reset"
 
 // outlives a reset: what the box is for the others (an operator lets nobody else enrol under its name), the numbers and the time by
-// which they tell old from new, how far the machine is with its firmware, and the lock.
-var outlives = []string{"lock", "identity", "session", "clock", recordFile, resetMarker}
+// which they and it tell old from new (in provision/notes, of settings from outside), how far the machine is with its firmware, and the lock.
+var outlives = []string{"lock", "identity", "session", "clock", recordFile, resetMarker, "provision", "provision/notes"}
 
 // markReset asks for a reset at the next start. When it returns nil, that outlives a power cut.
 func markReset(dir string) error {
@@ -70,19 +70,25 @@ type eraser struct {
 
 // wipe removes everything that does not outlive a reset, and the marker only when all of that is certain.
 func wipe(dir string, on eraser) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
 	var failed []error
-	for _, e := range entries {
-		if slices.Contains(outlives, e.Name()) {
-			continue
-		}
-		// Where another disk is mounted the folder stays, empty.
-		if err := on.remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, unix.EBUSY) {
+	for _, folder := range []string{"", "provision"} {
+		entries, err := os.ReadDir(filepath.Join(dir, folder))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			failed = append(failed, err)
 		}
+		for _, e := range entries {
+			name := filepath.Join(folder, e.Name())
+			if slices.Contains(outlives, name) {
+				continue
+			}
+			// Where another disk is mounted the folder stays, empty.
+			if err := on.remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, unix.EBUSY) {
+				failed = append(failed, err)
+			}
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "provision")); err == nil {
+		failed = append(failed, on.sync(filepath.Join(dir, "provision")))
 	}
 	if err := errors.Join(append(failed, on.sync(dir))...); err != nil {
 		return err

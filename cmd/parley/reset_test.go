@@ -21,7 +21,7 @@ func used(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, path := range []string{"lock", "session", "clock", "identity/tls.key", "identity/seal.key", "box.key", "token.key", "tls.pem", "stopped", "bookings",
-		"parley.yaml", "local.yaml", "provision/good", "provision/trial", "journal/1", "journal/2", "outbox/1", "messages/c1/log", "files/c1/f1", "files/c1/f2",
+		"parley.yaml", "local.yaml", "provision/good", "provision/trial", "provision/notes", "journal/1", "journal/2", "outbox/1", "messages/c1/log", "files/c1/f1", "files/c1/f2",
 		"recordings/r1/0.opus", "recordings/r1/index", "recordings/r2/0.opus", "prompts/hello.wav", "last-stall", recordFile, "what no version knows"} {
 		path = filepath.Join(dir, path)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("7\n"), 0o600)); err != nil {
@@ -45,14 +45,18 @@ func names(t *testing.T, dir string) (list []string) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if e.Name() != "lock" {
+		if e.Name() == "provision" {
+			for _, name := range names(t, filepath.Join(dir, "provision")) {
+				list = append(list, "provision/"+name)
+			}
+		} else if e.Name() != "lock" {
 			list = append(list, e.Name())
 		}
 	}
 	return list
 }
 
-var clean = []string{"clock", "identity", "session", recordFile}
+var clean = []string{"clock", "identity", "provision/notes", "session", recordFile}
 
 // wherever a reset is cut off, at any step or within one, the marker stands as long as anything of the old is there, and the
 // next start does the rest.
