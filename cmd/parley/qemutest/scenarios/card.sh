@@ -28,4 +28,4 @@ wait $caller
 for f in before after far; do put /tmp/$f.wav; done
 between 40 "$(ask heard before.wav 1000 -30)" 50 'what the room heard before'
 between 40 "$(ask heard after.wav 1000 -30)" 50 'what the room heard after'
-between 80 "$(ask heard far.wav 440 -30)" 100 'what the far end heard of the room, before and after'
+between 80 "$(ask heard far.wav 440 -30)" 110 'what the far end heard of the room, before and after,'
