@@ -100,8 +100,8 @@ func (b *box) makeSettings(names wire.Box, keys wire.KeySet) error {
 	}, provision.Rim{
 		Facts: b.facts, Log: b.log,
 		Report: func(r wire.Reported) {
+			b.topics.tell(names.Reported(), &r, true) // which trims it
 			b.reported.Store(&r)
-			b.topics.tell(names.Reported(), &r, true)
 		},
 		Begin: func(trial uint64) {
 			if trial == 0 {
