@@ -36,12 +36,13 @@ settings)
 	done
 	;;
 recording)
-	parleyctl conf record 1000 start -data /data -role admin || true
-	until_ 10 running || fail 'nothing is recorded'
+	# What was on trial when the power was cut may be tried again, and the box begin anew for it: then it is recorded anew.
+	record() { running || { parleyctl conf record 1000 start -data /data -role admin && running; }; }
+	until_ 40 record || fail 'nothing is recorded'
 	ask note going 1
 	while :; do
-		ask note now "$(guest now)" >/dev/null
-		usleep 50000
+		at=$(guest now)
+		if running; then ask note now "$at"; else record || true; fi >/dev/null 2>&1
 	done
 	;;
 esac
