@@ -28,15 +28,16 @@ func (m *Mixer) Run(ctx context.Context) error {
 		wait.Go(func() { m.report(ctx) })
 	}
 	runtime.LockOSThread()
-	// For top and debuggers.
-	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&threadName[0])), 0, 0, 0)
 	if m.config.Priority == 0 { // else the thread ends with this goroutine, because no other is to inherit its priority
 		defer runtime.UnlockOSThread()
 		// Wakes when it asked for, however lax the other threads' timers are; real-time ones do anyway.
 		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 		defer unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0)
-	} else if err := prefer(m.config.Priority); err != nil {
-		m.config.Log.Warn("mixer: no real-time priority", "err", err)
+	} else {
+		_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&threadName[0])), 0, 0, 0) // for top and debuggers
+		if err := prefer(m.config.Priority); err != nil {
+			m.config.Log.Warn("mixer: no real-time priority", "err", err)
+		}
 	}
 	clock, err := newClock()
 	if err != nil {
@@ -62,7 +63,7 @@ func (m *Mixer) Run(ctx context.Context) error {
 	return nil
 }
 
-// threadName is what the mixer's thread is called in /proc, with the 0 at its end that the kernel wants.
+// threadName is what the mixer's thread, where it has one for good, is called in /proc, with the 0 at its end that the kernel wants.
 var threadName = []byte("parley-mixer\x00")
 
 // prefer makes the calling thread a real-time one.

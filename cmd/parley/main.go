@@ -46,6 +46,8 @@ var errUsage = errors.New("usage")
 const leastThreads = 4
 
 func main() {
+	// The first thread gives the process its name, and is not to be lent to the mixer, which has one of its own.
+	runtime.LockOSThread()
 	// With few processors the garbage collector's workers would hold up the tick: a thread more than they take is left for it.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), leastThreads))
 	// Memory is scarce on a board, and calls that go on allocate next to nothing.
