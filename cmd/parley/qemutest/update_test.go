@@ -238,7 +238,9 @@ func (f *flashed) boot() {
 	if _, err := os.Stat(uBoots[f.arch.Name]); err != nil {
 		f.t.Skip("needs U-Boot for QEMU: apt-get install u-boot-qemu")
 	}
-	f.guest = phonetest.Start(f.t, f.t.TempDir(), "nice", "-n", "5", phonetest.Need(f.t, f.arch.qemu), "-M", "virt", "-cpu", f.arch.cpu, "-m", "256",
+	f.guest = phonetest.Start(f.t, f.t.TempDir(), "nice", "-n", "5", phonetest.Need(f.t, f.arch.qemu),
+		"-M", "virt,acpi=off", // else a boot loader costs the 64-bit machine its GPIO
+		"-cpu", f.arch.cpu, "-m", "256",
 		"-display", "none", "-nodefaults", "-serial", "stdio", "-bios", uBoots[f.arch.Name],
 		// What QEMU has written is on the disk for us, also when it is killed: a flush can cost nothing.
 		"-drive", "if=none,id=disk,format=raw,cache=unsafe,file="+f.disk, "-device", "virtio-blk-device,drive=disk",
