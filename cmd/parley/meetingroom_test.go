@@ -84,6 +84,9 @@ func TestAPrivateRoomAtTheFarEnds(t *testing.T) {
 	a.told("room_closed", "")
 	everybody()
 	for _, p := range wire.Packets() {
+		if string(p.Payload) == "\r\n\r\n" { // the box asks its own reader whether it goes on
+			continue
+		}
 		t.Errorf("on the wire: %.200q", p.Payload)
 	}
 	for _, n := range people {
