@@ -95,7 +95,7 @@ func userland(t *testing.T, a Arch) string {
 			t.Fatalf("%s: %v: %s", line, err, out)
 		}
 	}
-	for _, dir := range strings.Fields("bin sbin usr/bin usr/sbin usr/libexec/parley etc proc sys dev run tmp var") {
+	for _, dir := range strings.Fields("bin sbin usr/bin usr/sbin usr/libexec/parley etc/parley proc sys dev run tmp var") {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
