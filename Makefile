@@ -20,11 +20,11 @@ BUILD := gcc libc6-dev pkg-config libopus-dev ca-certificates
 RUN := $(BUILD) libasound2 libasound2-data
 IMAGE := device-tree-compiler genimage mtools dosfstools e2fsprogs u-boot-tools squashfs-tools
 TEST := $(RUN) opus-tools sip-tester baresip-core mosquitto mosquitto-clients espeak-ng iproute2 nftables procps openssl \
-	shellcheck $(IMAGE)
+	patch shellcheck $(IMAGE)
 CROSS := $(BUILD) gcc-arm-linux-gnueabihf gcc-aarch64-linux-gnu linux-libc-dev-armhf-cross linux-libc-dev-arm64-cross \
 	binutils make patch tar bzip2 xz-utils file util-linux
 ARM := $(CROSS) qemu-user-static baresip-core libasound2 libasound2-data
-QEMU := $(ARM) qemu-system-arm u-boot-qemu fdisk $(IMAGE)
+QEMU := $(ARM) qemu-system-arm u-boot-qemu fdisk gdisk $(IMAGE)
 BENCH := $(TEST) janus
 
 # Seconds for each fuzz target in `make check`.
@@ -89,6 +89,7 @@ firmware: go-version ## dist/parley-armv7 and dist/parley-arm64, fully static
 	@scripts/firmware.sh
 
 sbom: go-version ## dist/parley.cdx.json, what the firmware is made of (CycloneDX)
+	@scripts/need.sh patch ca-certificates
 	@go run ./scripts/sbom -o dist/parley.cdx.json $(wildcard dist/parley-armv7 dist/parley-arm64)
 
 # The disk of BOARD is built with the Buildroot in the folder BUILDROOT; PARLEY_DATA is the size of its data partition.
