@@ -3,9 +3,7 @@ package main_test
 import (
 	"crypto/tls"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -19,66 +17,21 @@ import (
 	"parley/mqtt/wire"
 )
 
-// fleetOffice is a fleet's central side as an operator makes it: with parleyctl provision, and mosquitto with the settings that come out of it.
+// fleetOffice is a fleet's central side, and its keys.
 type fleetOffice struct {
-	t      *testing.T
-	dir    string
-	addr   string // of the broker
-	fleet  *fleet.Fleet
-	broker *phonetest.Process
+	*boxtest.Office
+	t     *testing.T
+	fleet *fleet.Fleet
 }
 
 func newFleetOffice(t *testing.T) *fleetOffice {
 	t.Helper()
-	o := &fleetOffice{t: t, dir: filepath.Join(t.TempDir(), "fleet"), addr: fmt.Sprintf("127.0.0.1:%d", phonetest.PortBlock(t))}
-	o.run("init", o.dir, "--eid", "acme", "--broker", "mqtts://"+o.addr)
+	o := &fleetOffice{Office: boxtest.NewOffice(t), t: t}
 	var err error
-	if o.fleet, err = fleet.Open(o.dir); err != nil {
+	if o.fleet, err = fleet.Open(o.Dir); err != nil {
 		t.Fatal(err)
 	}
-	o.startBroker()
 	return o
-}
-
-func (o *fleetOffice) startBroker() {
-	o.t.Helper()
-	o.broker = phonetest.Start(o.t, o.dir, "mosquitto", "-c", filepath.Join(o.dir, "broker", "mosquitto.conf"))
-	phonetest.Eventually(o.t, 20*time.Second, "mosquitto takes connections", func() bool {
-		c, err := net.Dial("tcp", o.addr)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
-}
-
-// ctl runs parleyctl provision, and returns what it printed and its exit status.
-func (o *fleetOffice) ctl(args ...string) (string, int) {
-	o.t.Helper()
-	cmd := exec.Command(boxtest.Program(o.t, "parleyctl"), append([]string{"provision"}, args...)...)
-	out, err := cmd.CombinedOutput()
-	if cmd.ProcessState == nil {
-		o.t.Fatal(err)
-	}
-	return string(out), cmd.ProcessState.ExitCode()
-}
-
-// run is ctl for what must succeed.
-func (o *fleetOffice) run(args ...string) string {
-	o.t.Helper()
-	out, status := o.ctl(args...)
-	if status != 0 {
-		o.t.Fatalf("parleyctl provision %s: exit status %d:\n%s", strings.Join(args, " "), status, out)
-	}
-	return out
-}
-
-// serve answers boxes, as the operator's program does.
-func (o *fleetOffice) serve() *phonetest.Process {
-	o.t.Helper()
-	p := phonetest.Start(o.t, o.dir, boxtest.Program(o.t, "parleyctl"), "provision", "serve", o.dir, "--retry", "1s")
-	p.WaitLine("answering boxes", 20*time.Second)
-	return p
 }
 
 // operator is the operator's own connection.
@@ -98,9 +51,7 @@ func (o *fleetOffice) operator(box string) *central {
 // fresh lays out a box that nobody has touched since it was flashed: it has a name and the fleet's boot file.
 func (o *fleetOffice) fresh(name string) *boxtest.Box {
 	o.t.Helper()
-	card := o.t.TempDir()
-	o.run("boot", o.dir, card)
-	return freshBox(o.t, name, filepath.Join(card, "parley", "provision.yaml"), "")
+	return freshBox(o.t, name, o.BootFile(), "")
 }
 
 func freshBox(t testing.TB, name, boot, dhcp string) *boxtest.Box {
@@ -120,20 +71,20 @@ func enrolled(box *boxtest.Box) bool {
 func TestFromFirstBootToRegistered(t *testing.T) {
 	t.Parallel()
 	o := newFleetOffice(t)
-	serve := o.serve()
+	serve := o.Serve()
 	registrar := pbx(t)
 	box := o.fresh("room-1")
 	began := time.Now()
 	box.Begin()
-	serve.WaitLine("room-1 pending: desk, serial number room-1; to let it in: parleyctl provision allow "+o.dir+" room-1", 30*time.Second)
+	serve.WaitLine("room-1 pending: desk, serial number room-1; to let it in: parleyctl provision allow "+o.Dir+" room-1", 30*time.Second)
 	box.WaitLine("the enrolment waits for the operator", 20*time.Second)
 	asked := time.Since(began)
-	if out := o.run("boxes", o.dir); !strings.Contains(out, "1 box: 1 waits") {
+	if out := o.Run("boxes", o.Dir); !strings.Contains(out, "1 box: 1 waits") {
 		phonetest.Eventually(t, 10*time.Second, "the box is in the table: "+out, func() bool {
-			return strings.Contains(o.run("boxes", o.dir), "1 box: 1 waits")
+			return strings.Contains(o.Run("boxes", o.Dir), "1 box: 1 waits")
 		})
 	}
-	o.run("allow", o.dir, "room-1")
+	o.Run("allow", o.Dir, "room-1")
 	allowed := time.Now()
 	c := o.operator("room-1")
 	c.session(1) // it has begun anew, as a box of the enterprise
@@ -151,7 +102,7 @@ sip:
     - {name: pbx, registrar: %q, user: box, password: trunk}
 `, registrar.Addr()))
 	told := time.Now()
-	if out := o.run("set", o.dir, "room-1", file, "--confirm", "20s", "--wait"); !strings.Contains(out, "room-1: version 1 applied") {
+	if out := o.Run("set", o.Dir, "room-1", file, "--confirm", "20s", "--wait"); !strings.Contains(out, "room-1: version 1 applied") {
 		t.Fatal(out)
 	}
 	phonetest.Eventually(t, 20*time.Second, "the box is registered", func() bool {
@@ -165,19 +116,19 @@ sip:
 	if raw, _ := o.fleet.Told("room-1"); strings.Contains(string(raw), "trunk") || len(raw) == 0 {
 		t.Errorf("a secret in the open, or nothing: %s", raw)
 	}
-	if out := o.run("command", o.dir, "room-1", "mute"); !strings.Contains(out, "done") {
+	if out := o.Run("command", o.Dir, "room-1", "mute"); !strings.Contains(out, "done") {
 		t.Error(out)
 	}
-	if out := o.run("boxes", o.dir, "--width", "200"); !strings.Contains(out, "1 box: 1 ready") || !strings.Contains(out, "room-1  ready  1 ") {
+	if out := o.Run("boxes", o.Dir, "--width", "200"); !strings.Contains(out, "1 box: 1 ready") || !strings.Contains(out, "room-1  ready  1 ") {
 		t.Error(out)
 	}
 	// Settings that cut it off undo themselves, and the operator is told.
 	write(t, file, "mqtt: {broker: \"mqtts://127.0.0.1:1\"}\n")
-	out, status := o.ctl("set", o.dir, "room-1", file, "--confirm", "5s", "--wait", "--timeout", "60s")
+	out, status := o.Ctl("set", o.Dir, "room-1", file, "--confirm", "5s", "--wait", "--timeout", "60s")
 	if status != 1 || !strings.Contains(out, "room-1: version 2 undone: confirm_timeout (without mqtt") {
 		t.Errorf("%d, %s", status, out)
 	}
-	if out := o.run("boxes", o.dir); !strings.Contains(out, "1 not 2") || !strings.Contains(out, "2: confirm_timeout") {
+	if out := o.Run("boxes", o.Dir); !strings.Contains(out, "1 not 2") || !strings.Contains(out, "2: confirm_timeout") {
 		t.Error(out)
 	}
 	sameName(t, o, serve, box)
@@ -194,16 +145,16 @@ func sameName(t *testing.T, o *fleetOffice, serve *phonetest.Process, first *box
 		t.Error("the second box is enrolled")
 	}
 	phonetest.Eventually(t, 10*time.Second, "the operator sees it", func() bool {
-		return strings.Contains(o.run("boxes", o.dir), "another box asked in its name: already_claimed")
+		return strings.Contains(o.Run("boxes", o.Dir), "another box asked in its name: already_claimed")
 	})
-	if out := o.run("command", o.dir, "room-1", "mute"); !strings.Contains(out, "done") {
+	if out := o.Run("command", o.Dir, "room-1", "mute"); !strings.Contains(out, "done") {
 		t.Errorf("the first: %s", out)
 	}
 	second.StopCleanly()
 
 	// The operator releases the name; mosquitto reads which certificates count no more.
-	o.run("release", o.dir, "room-1")
-	if err := syscall.Kill(o.broker.PID(), syscall.SIGHUP); err != nil {
+	o.Run("release", o.Dir, "room-1")
+	if err := syscall.Kill(o.Broker.PID(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	second.Restart()
@@ -211,7 +162,7 @@ func sameName(t *testing.T, o *fleetOffice, serve *phonetest.Process, first *box
 	first.Kill()
 	first.Begin()
 	first.WaitLine("revoked", 30*time.Second)
-	if out := o.run("command", o.dir, "room-1", "mute"); !strings.Contains(out, "done") {
+	if out := o.Run("command", o.Dir, "room-1", "mute"); !strings.Contains(out, "done") {
 		t.Errorf("the second, after the release: %s", out)
 	}
 }
@@ -318,7 +269,7 @@ func nothingChanged(t *testing.T, box *boxtest.Box, c *central, prov wire.Prov, 
 func (o *fleetOffice) member() *mqtt.Client {
 	o.t.Helper()
 	ca, _, _ := o.fleet.Access()
-	claim, err := tls.LoadX509KeyPair(filepath.Join(o.dir, "claim/claim.pem"), filepath.Join(o.dir, "claim/claim.key"))
+	claim, err := tls.LoadX509KeyPair(filepath.Join(o.Dir, "claim/claim.pem"), filepath.Join(o.Dir, "claim/claim.key"))
 	if err != nil {
 		o.t.Fatal(err)
 	}
@@ -364,18 +315,18 @@ func TestForeignBroker(t *testing.T) {
 	}
 	for name, cert := range map[string]tls.Certificate{
 		"another authority": pair(other.Cert, other.Key),
-		"one of the fleet":  pair(filepath.Join(o.dir, "claim/claim.pem"), filepath.Join(o.dir, "claim/claim.key")),
-		"the right one":     pair(filepath.Join(o.dir, "broker/server.pem"), filepath.Join(o.dir, "broker/server.key")),
+		"one of the fleet":  pair(filepath.Join(o.Dir, "claim/claim.pem"), filepath.Join(o.Dir, "claim/claim.key")),
+		"the right one":     pair(filepath.Join(o.Dir, "broker/server.pem"), filepath.Join(o.Dir, "broker/server.key")),
 	} {
 		for _, by := range []string{"boot file", "DHCP"} {
 			foreign, said := listenTLS(t, cert)
 			dir := t.TempDir()
 			file, dhcp, text := filepath.Join(dir, "provision.yaml"), filepath.Join(dir, "dhcp"), string(boot)
 			if by == "DHCP" {
-				text = strings.Replace(text, "broker: mqtts://"+o.addr+"\n", "", 1)
+				text = strings.Replace(text, "broker: mqtts://"+o.Addr+"\n", "", 1)
 				write(t, dhcp, "broker=mqtts://"+foreign+"\n")
 			} else {
-				text = strings.Replace(text, o.addr, foreign, 1)
+				text = strings.Replace(text, o.Addr, foreign, 1)
 			}
 			write(t, file, text)
 			box := freshBox(t, "room-1", file, dhcp)

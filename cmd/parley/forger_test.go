@@ -82,7 +82,7 @@ func (f *forger) forged() []forgedAnswer {
 	// A stranger's signature under the name of the operator's key.
 	named := strings.Replace(string(f.sign(elsewhere, f.stranger)), wire.KeyID(f.stranger.Public().(ed25519.PublicKey)),
 		wire.KeyID(operator.Public().(ed25519.PublicKey)), 1)
-	own, _ := os.ReadFile(filepath.Join(f.office.dir, "claim", "claim.pem"))
+	own, _ := os.ReadFile(filepath.Join(f.office.Dir, "claim", "claim.pem"))
 	list := []forgedAnswer{
 		{wire.EnrolAccepted, f.sign(elsewhere, f.stranger)},
 		{wire.EnrolAccepted, []byte(named)},

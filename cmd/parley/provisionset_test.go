@@ -19,32 +19,32 @@ import (
 func TestOperatorIsTold(t *testing.T) {
 	t.Parallel()
 	o := newFleetOffice(t)
-	o.serve()
-	if out, status := o.ctl("serve", o.dir); status != 1 || !strings.Contains(out, "another parleyctl provision serve runs") {
+	o.Serve()
+	if out, status := o.Ctl("serve", o.Dir); status != 1 || !strings.Contains(out, "another parleyctl provision serve runs") {
 		t.Errorf("a second server: %d, %s", status, out)
 	}
-	boot, err := config.LoadBoot(filepath.Join(o.dir, "boot", "provision.yaml"))
+	boot, err := config.LoadBoot(filepath.Join(o.Dir, "boot", "provision.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.run("allow", o.dir, "S1", "S2")
+	o.Run("allow", o.Dir, "S1", "S2")
 	noise(t, o)
 	one, two := newLightBox(t, "room-1", "S1", boot), newLightBox(t, "room-2", "S2", boot)
 	off := switchOn([]*lightBox{one, two})
 	phonetest.Eventually(t, 30*time.Second, "two boxes have come in", func() bool {
-		return strings.Contains(o.run("boxes", o.dir), "2 boxes: 2 ready")
+		return strings.Contains(o.Run("boxes", o.Dir), "2 boxes: 2 ready")
 	})
 
 	file := filepath.Join(t.TempDir(), "room.yaml")
 	write(t, file, "place: {name: \"{{box}} {{serial}}\"}\nsip: {users: [{name: \"201\", password: secret}]}\n")
-	if out := o.run("set", o.dir, "--all", file, "--wait"); !strings.Contains(out, "2 boxes have these settings") {
+	if out := o.Run("set", o.Dir, "--all", file, "--wait"); !strings.Contains(out, "2 boxes have these settings") {
 		t.Error(out)
 	}
 	for _, x := range []struct{ want, args string }{
 		{"room-3 has not enrolled here", "room-3 " + file}, {"say for whom", file}, {"say for whom", "room-1 " + file + " --all"},
 		{"--confirm is from 3s to 3600s", "room-1 " + file + " --confirm 1s"}, {"no such file", "room-1 " + file + ".not"},
 	} {
-		if out, status := o.ctl(append([]string{"set", o.dir}, strings.Fields(x.args)...)...); status == 0 || !strings.Contains(out, x.want) {
+		if out, status := o.Ctl(append([]string{"set", o.Dir}, strings.Fields(x.args)...)...); status == 0 || !strings.Contains(out, x.want) {
 			t.Errorf("set %s: %d, %s", x.args, status, out)
 		}
 	}
@@ -53,20 +53,20 @@ func TestOperatorIsTold(t *testing.T) {
 	if err := off(); err != nil {
 		t.Fatal(err)
 	}
-	out, status := o.ctl("set", o.dir, "room-1", file, "--wait", "--timeout", "1s")
+	out, status := o.Ctl("set", o.Dir, "room-1", file, "--wait", "--timeout", "1s")
 	if status != 1 || !strings.Contains(out, "room-1: version 2: nothing was heard of it yet") {
 		t.Errorf("a box that is off: %d, %s", status, out)
 	}
-	if out := o.run("boxes", o.dir); !strings.Contains(out, "1→2") || !strings.Contains(out, "1 box is without the settings that were told") {
+	if out := o.Run("boxes", o.Dir); !strings.Contains(out, "1→2") || !strings.Contains(out, "1 box is without the settings that were told") {
 		t.Error(out)
 	}
 	off = switchOn([]*lightBox{one, two})
 	phonetest.Eventually(t, 30*time.Second, "the box has what it missed", func() bool {
-		return !strings.Contains(o.run("boxes", o.dir), "→")
+		return !strings.Contains(o.Run("boxes", o.Dir), "→")
 	})
 
 	// The operator's folder comes from an old copy, which has forgotten versions.
-	record := filepath.Join(o.dir, "boxes", "room-1.json")
+	record := filepath.Join(o.Dir, "boxes", "room-1.json")
 	var kept map[string]any
 	raw, err := os.ReadFile(record)
 	if err == nil {
@@ -79,7 +79,7 @@ func TestOperatorIsTold(t *testing.T) {
 	raw, _ = json.Marshal(kept)
 	write(t, record, string(raw))
 	write(t, file, "place: {name: \"after all\"}\n")
-	if out := o.run("set", o.dir, "room-1", file, "--wait"); !strings.Contains(out, "room-1: version 3 applied") {
+	if out := o.Run("set", o.Dir, "room-1", file, "--wait"); !strings.Contains(out, "room-1: version 3 applied") {
 		t.Error(out)
 	}
 
@@ -90,7 +90,7 @@ func TestOperatorIsTold(t *testing.T) {
 	forged := docs.sign(docs.payload(`{}`, field{"version", "9"}))
 	c.tell(forged)
 	c.report("the refusal", func(r wire.Reported) bool { return r.Rejected != nil && r.Rejected.Reason == wire.ReasonUnknownKey })
-	if out := o.run("boxes", o.dir, "--bad"); !strings.Contains(out, "told what is not yours: unknown_key") || strings.Contains(out, "room-2") {
+	if out := o.Run("boxes", o.Dir, "--bad"); !strings.Contains(out, "told what is not yours: unknown_key") || strings.Contains(out, "room-2") {
 		t.Error(out)
 	}
 	if err := off(); err != nil {
