@@ -119,6 +119,10 @@ sip:
 	if out := o.Run("command", o.Dir, "room-1", "mute"); !strings.Contains(out, "done") {
 		t.Error(out)
 	}
+	// Who stands before the box need not know whose it has become.
+	if out, status := box.Ctl("support", "-http", "http://"+box.HTTP, "-o", filepath.Join(t.TempDir(), "bundle.gz")); status != 0 {
+		t.Errorf("parleyctl support at the box: %d, %s", status, out)
+	}
 	if out := o.Run("boxes", o.Dir, "--width", "200"); !strings.Contains(out, "1 box: 1 ready") || !strings.Contains(out, "room-1  ready  1 ") {
 		t.Error(out)
 	}

@@ -17,7 +17,8 @@ import (
 // brokerFlags say where the broker is and who we are there.
 type brokerFlags struct {
 	url, user, passwordFile, ca, cert, key string
-	eid, box, data                         string
+	box, data                              string
+	eid                                    enterprise
 }
 
 func (b *brokerFlags) add(flags *flag.FlagSet) {
@@ -27,7 +28,7 @@ func (b *brokerFlags) add(flags *flag.FlagSet) {
 	flags.StringVar(&b.ca, "ca", "", "`file` with the CA of the broker's certificate, PEM")
 	flags.StringVar(&b.cert, "cert", "", "`file` with our certificate, PEM")
 	flags.StringVar(&b.key, "key", "", "`file` with its key, PEM")
-	flags.StringVar(&b.eid, "eid", "local", "enterprise")
+	b.eid.add(flags)
 	flags.StringVar(&b.box, "box", "", "the box's `name` in topics (default: the first that is heard of)")
 	flags.StringVar(&b.data, "data", "data", "the box's data `folder`, which holds its key")
 }

@@ -28,7 +28,7 @@ func cmdCommand(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	command := wire.Command{ID: rand.Text(), EID: b.eid, Verb: wire.Verb(words[0])}
+	command := wire.Command{ID: rand.Text(), EID: b.eid.of(b.data), Verb: wire.Verb(words[0])}
 	if len(words) == 2 {
 		switch command.Verb {
 		case wire.VerbDial:
@@ -66,16 +66,16 @@ func cmdCommand(ctx context.Context, args []string) error {
 		case box := <-states:
 			command.Box, command.Sess = box.name, box.session
 		case <-time.After(10 * time.Second):
-			return fmt.Errorf("no box was heard of at %s under /e/%s", b.url, b.eid)
+			return fmt.Errorf("no box was heard of at %s under /e/%s", b.url, b.eid.of(b.data))
 		case <-ctx.Done():
-			return gaveUp(ctx, fmt.Sprintf("no box was heard of at %s under /e/%s", b.url, b.eid))
+			return gaveUp(ctx, fmt.Sprintf("no box was heard of at %s under /e/%s", b.url, b.eid.of(b.data)))
 		}
 		command.Exp = time.Now().Add(*patience + time.Second).Unix()
 		envelope, err := wire.SignCommand(command, key)
 		if err != nil {
 			return err
 		}
-		names, err := wire.NewBox(b.eid, command.Box)
+		names, err := wire.NewBox(b.eid.of(b.data), command.Box)
 		if err != nil {
 			return err
 		}
@@ -99,7 +99,7 @@ func listenForBox(c *mqtt.Client, b brokerFlags, id string, states chan<- heard,
 	if box == "" {
 		box = "+"
 	}
-	root := "/e/" + b.eid + "/box/" + box
+	root := "/e/" + b.eid.of(b.data) + "/box/" + box
 	err := c.Subscribe(root+"/res/+", func(m mqtt.Message) {
 		var a wire.Answer
 		if wire.DecodeKnown(m.Payload, &a) == nil && a.ID == id {

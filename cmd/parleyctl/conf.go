@@ -140,18 +140,19 @@ func confHelp() string {
 
 // desk is where a meeting is run from.
 type desk struct {
-	http, data, eid, as, role, tokenFile string
-	raw                                  bool
-	token                                string
-	client                               http.Client
-	out                                  io.Writer
+	http, data, as, role, tokenFile string
+	eid                             enterprise
+	raw                             bool
+	token                           string
+	client                          http.Client
+	out                             io.Writer
 }
 
 func (d *desk) flags(name string) *flag.FlagSet {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.StringVar(&d.http, "http", "http://127.0.0.1:8080", "`URL` of the box's HTTP")
 	flags.StringVar(&d.data, "data", "data", "the box's data `folder`, which holds the key that signs tokens")
-	flags.StringVar(&d.eid, "eid", "local", "enterprise")
+	d.eid.add(flags)
 	flags.StringVar(&d.as, "as", "operator", "who asks: a `number`")
 	flags.StringVar(&d.role, "role", "", "`guest`, host or admin (default: host for a number, admin for the operator)")
 	flags.StringVar(&d.tokenFile, "token", "", "`file` with a token to ask with, instead of signing one")
@@ -224,7 +225,7 @@ func (d *desk) sign() (string, error) {
 			role = "admin"
 		}
 	}
-	return newToken([]string{"-role", role, "-number", d.as, "-data", d.data, "-eid", d.eid, "-ttl", "1m"}, time.Now())
+	return newToken([]string{"-role", role, "-number", d.as, "-data", d.data, "-eid", d.eid.of(d.data), "-ttl", "1m"}, time.Now())
 }
 
 // do asks for an order.

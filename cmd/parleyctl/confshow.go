@@ -232,7 +232,7 @@ func (d *desk) create(ctx context.Context, c *newConf, invited []string) error {
 	}
 	host, guest := cmp.Or(c.host, someDigits()), cmp.Or(c.guest, someDigits())
 	conf := map[string]any{"confName": cmp.Or(c.number, "0"), "type": "immediate", "theme": c.theme, "creator": c.creator,
-		"moderatorPassword": host, "userPassword": guest, "eid": d.eid}
+		"moderatorPassword": host, "userPassword": guest, "eid": d.eid.of(d.data)}
 	if c.start != "" {
 		conf["type"], conf["startTime"] = "appointment", c.start
 	}

@@ -79,7 +79,7 @@ func firmwareOrder(ctx context.Context, args []string) error {
 	if w.key, err = wire.LoadKey(*keyFile); err != nil {
 		return err
 	}
-	w.eid = b.eid
+	w.eid = b.eid.of(b.data)
 	return w.give(ctx, &b, []string{b.box})
 }
 

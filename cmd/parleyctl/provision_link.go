@@ -25,13 +25,13 @@ type link struct {
 func newLink(f *fleet.Fleet) *link {
 	in := func(name string) string { return filepath.Join(f.Dir(), filepath.FromSlash(name)) }
 	return &link{fleet: f, subs: map[string]mqtt.Handler{}, echo: make(chan string, 8), at: brokerFlags{
-		url: f.Broker, ca: in("ca/ca.pem"), cert: in("mqtt/operator.pem"), key: in("mqtt/operator.key"), eid: f.EID, data: f.Dir(),
+		url: f.Broker, ca: in("ca/ca.pem"), cert: in("mqtt/operator.pem"), key: in("mqtt/operator.key"), eid: enterprise{f.EID}, data: f.Dir(),
 	}}
 }
 
 // flags are those with which another command gets in.
 func (l *link) flags() []string {
-	return []string{"-broker", l.at.url, "-ca", l.at.ca, "-cert", l.at.cert, "-key", l.at.key, "-eid", l.at.eid}
+	return []string{"-broker", l.at.url, "-ca", l.at.ca, "-cert", l.at.cert, "-key", l.at.key, "-eid", l.at.eid.name}
 }
 
 // run connects, subscribes, and works while the connection is kept up.

@@ -93,7 +93,7 @@ func (b *brokerFlags) support(ctx context.Context, keyFile string) ([]byte, erro
 	if err != nil {
 		return nil, fmt.Errorf("%w (choose the box's data folder with -data, or a key with -signing-key)", err)
 	}
-	command := wire.Command{ID: rand.Text(), EID: b.eid, Verb: wire.VerbSupport}
+	command := wire.Command{ID: rand.Text(), EID: b.eid.of(b.data), Verb: wire.VerbSupport}
 	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
 	states, answers, bundles := make(chan heard, 1), make(chan wire.Answer, 4), make(chan []byte, 1)
@@ -107,7 +107,7 @@ func (b *brokerFlags) support(ctx context.Context, keyFile string) ([]byte, erro
 		if err := listenForBox(c, *b, command.ID, states, answers); err != nil {
 			return err
 		}
-		return c.Subscribe("/e/"+b.eid+"/box/"+box+"/support", func(m mqtt.Message) {
+		return c.Subscribe("/e/"+b.eid.of(b.data)+"/box/"+box+"/support", func(m mqtt.Message) {
 			select {
 			case bundles <- m.Payload:
 			default:
@@ -120,14 +120,14 @@ func (b *brokerFlags) support(ctx context.Context, keyFile string) ([]byte, erro
 		case box := <-states:
 			command.Box, command.Sess, b.box = box.name, box.session, box.name
 		case <-ctx.Done():
-			return gaveUp(ctx, fmt.Sprintf("no box was heard of at %s under /e/%s", b.url, b.eid))
+			return gaveUp(ctx, fmt.Sprintf("no box was heard of at %s under /e/%s", b.url, b.eid.of(b.data)))
 		}
 		command.Exp = time.Now().Add(time.Minute).Unix()
 		envelope, err := wire.SignCommand(command, key)
 		if err != nil {
 			return err
 		}
-		names, err := wire.NewBox(b.eid, command.Box)
+		names, err := wire.NewBox(b.eid.of(b.data), command.Box)
 		if err != nil {
 			return err
 		}

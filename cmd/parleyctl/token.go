@@ -33,14 +33,15 @@ func newToken(args []string, now time.Time) (string, error) {
 	name := flags.String("name", "", "the holder's `name`, for people")
 	conf := flags.String("conf", "", "the only conference for which it counts: `number or uid`")
 	rights := flags.String("rights", "", "these rights and no others, whatever the role has: a `list` with commas")
-	eid := flags.String("eid", "local", "enterprise")
+	var eid enterprise
+	eid.add(flags)
 	data := flags.String("data", "data", "the box's data `folder`, which holds its key")
 	keyFile := flags.String("key", "", "`file` with the key to sign with (default: token.key in -data)")
 	bind := flags.String("bind", "", "`file` with the key that the holder signs commands over MQTT with; made if it is not there")
 	if _, err := arguments(flags, args, "token -role ROLE [flags]", 0, 0); err != nil {
 		return "", err
 	}
-	c := token.Claims{Issuer: token.LocalIssuer, Audience: []string{*eid}, Subject: *number, Name: *name, Role: token.Role(*role),
+	c := token.Claims{Issuer: token.LocalIssuer, Audience: []string{eid.of(*data)}, Subject: *number, Name: *name, Role: token.Role(*role),
 		Conference: *conf, IssuedAt: now.Truncate(time.Second), Expires: now.Truncate(time.Second).Add(*ttl)}
 	if *rights != "" {
 		for r := range strings.SplitSeq(*rights, ",") {

@@ -21,9 +21,9 @@ func cmdWatch(ctx context.Context, args []string) error {
 	if _, err := arguments(flags, args, "watch [flags]", 0, 0); err != nil {
 		return err
 	}
-	filter := "/e/" + b.eid + "/#"
+	filter := "/e/" + b.eid.of(b.data) + "/#"
 	if b.box != "" {
-		filter = "/e/" + b.eid + "/box/" + b.box + "/#"
+		filter = "/e/" + b.eid.of(b.data) + "/box/" + b.box + "/#"
 	}
 	if *length > 0 {
 		var cancel context.CancelFunc
