@@ -24,7 +24,7 @@ TEST := $(RUN) opus-tools sip-tester baresip-core mosquitto mosquitto-clients es
 CROSS := $(BUILD) gcc-arm-linux-gnueabihf gcc-aarch64-linux-gnu linux-libc-dev-armhf-cross linux-libc-dev-arm64-cross \
 	binutils make patch tar bzip2 xz-utils file util-linux
 ARM := $(CROSS) qemu-user-static baresip-core libasound2 libasound2-data
-QEMU := $(ARM) qemu-system-arm u-boot-qemu fdisk gdisk $(IMAGE)
+QEMU := $(ARM) qemu-system-arm u-boot-qemu fdisk gdisk mosquitto $(IMAGE)
 BENCH := $(TEST) janus
 
 # Seconds for each fuzz target in `make check`.

@@ -129,6 +129,27 @@ func (g *Guest) Fact(key string, timeout time.Duration) string {
 	return value
 }
 
+// Tells waits until the last that the guest has noted under key, since it was last asked for, is value.
+func (g *Guest) Tells(key, value string, timeout time.Duration) {
+	g.t.Helper()
+	var last string
+	defer func() {
+		if g.t.Failed() {
+			g.t.Logf("%s is %q, not %q", key, last, value)
+		}
+	}()
+	phonetest.Eventually(g.t, timeout, fmt.Sprintf("the guest tells that %s is %q", key, value), func() bool {
+		g.asked.mu.Lock()
+		defer g.asked.mu.Unlock()
+		text, said := g.asked.facts[key]
+		if said {
+			last = text
+			delete(g.asked.facts, key)
+		}
+		return said && last == value
+	})
+}
+
 func (a *asked) status() (code int, ended bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -41,20 +41,6 @@ func TestPowerCuts(t *testing.T) {
 	}
 }
 
-// settings that cut the box off undo themselves, also when the power is cut while they are on trial.
-func TestSettings(t *testing.T) {
-	for _, a := range Archs() {
-		t.Run(a.Name, func(t *testing.T) {
-			folder(t, "PARLEY_QEMU_KERNELS")
-			cfg := Config{Arch: a, Scenario: "settings", Disk: NewDisk(t, 64) + ",cache=unsafe"}
-			g := Boot(t, cfg)
-			g.Fact("trial", 6*time.Minute)
-			g.Cut()
-			Boot(t, cfg).Wait(6 * time.Minute)
-		})
-	}
-}
-
 type cuts struct {
 	t          *testing.T
 	arch       Arch

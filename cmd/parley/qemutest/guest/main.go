@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"math"
-	"net"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -28,39 +27,6 @@ func main() {
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {
 		fmt.Fprintln(os.Stderr, "guest:", err)
 		os.Exit(1)
-	}
-}
-
-// relay hands datagrams on, from one address to another and back, until it is killed. A telephone on the host calls itself 127.0.0.1, which is
-// the guest here: what is sent to it there is brought to the host.
-func relay(args []string) error {
-	if len(args) != 2 {
-		return fmt.Errorf("relay FROM TO")
-	}
-	from, err := net.ListenPacket("udp", args[0])
-	if err != nil {
-		return err
-	}
-	to, err := net.Dial("udp", args[1])
-	if err != nil {
-		return err
-	}
-	var back atomic.Value // a net.Addr
-	go func() {
-		for buf := make([]byte, 65536); ; {
-			n, err := to.Read(buf)
-			if addr, ok := back.Load().(net.Addr); err == nil && ok {
-				from.WriteTo(buf[:n], addr)
-			}
-		}
-	}()
-	for buf := make([]byte, 65536); ; {
-		n, addr, err := from.ReadFrom(buf)
-		if err != nil {
-			return err
-		}
-		back.Store(addr)
-		to.Write(buf[:n])
 	}
 }
 

@@ -2,7 +2,7 @@
 # Words: our SIP port, the telephone's, which believes that it is at 127.0.0.1.
 set -- $words
 network
-guest relay 127.0.0.1:$2 10.0.2.2:$2 &
+guest relay udp 127.0.0.1:$2 10.0.2.2:$2 &
 soundcard
 settings <<YAML
 place: {join: "sip:phone@10.0.2.2:$2"}
