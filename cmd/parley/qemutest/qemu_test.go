@@ -61,12 +61,12 @@ func TestBroken(t *testing.T) {
 	}
 }
 
-// a watchdog resets the machine when the program is stopped.
+// a watchdog resets the machine when the program is stopped. In real time, by which a watchdog counts.
 func TestWatchdog(t *testing.T) {
 	for _, a := range Archs() {
 		t.Run(a.Name, func(t *testing.T) {
 			folder(t, "PARLEY_QEMU_KERNELS")
-			g := Boot(t, Config{Arch: a, Scenario: "watchdog", Disk: NewDisk(t, 64) + ",cache=unsafe"})
+			g := Boot(t, Config{Arch: a, Scenario: "watchdog", RealTime: true, Disk: NewDisk(t, 64) + ",cache=unsafe"})
 			g.Wait(6 * time.Minute)
 		})
 	}
