@@ -143,7 +143,7 @@ func sounds(t testing.TB, s phonetest.Sound, what string, from, to time.Duration
 		t.Fatalf("%s: %v to %v of %v are too short to judge", what, from, to, s.Duration())
 	}
 	for _, hz := range yes {
-		if level := part.Tone(hz).Median(); level < toneLevel-3 || level > toneLevel+3 {
+		if level := part.Swaying(hz).Median(); level < toneLevel-3 || level > toneLevel+3 {
 			t.Errorf("%s: %.0f Hz at %.1f dBFS, want %.0f", what, hz, level, toneLevel)
 		}
 	}
@@ -158,6 +158,7 @@ func sounds(t testing.TB, s phonetest.Sound, what string, from, to time.Duration
 // its time all the same, nor in a private room. Who spoke when is written down, and notes. Everybody is told by a tone. It is
 // fetched, in ranges, by who may, and deleted.
 func TestRecording(t *testing.T) {
+	t.Parallel()
 	box := boxtest.Start(t, boxtest.Config{Microphone: tone(400), Settings: boxtest.Settings{"place": boxtest.Settings{"join_at_start": true}}})
 	b, watch := newTaping(t, box), box.Watch()
 	var phones []*phonetest.Baresip
@@ -377,6 +378,7 @@ func TestRecordingWithTheDiskFull(t *testing.T) {
 // C-21: with the setting, everybody in the hall has a track of his own beside the whole, silent while he is not heard, and it goes with
 // the whole.
 func TestRecordingTracks(t *testing.T) {
+	t.Parallel()
 	box := boxtest.Start(t, boxtest.Config{Microphone: tone(400), Settings: boxtest.Settings{
 		"place": boxtest.Settings{"join_at_start": true}, "recording": boxtest.Settings{"tracks": true},
 	}})

@@ -30,7 +30,7 @@ func hears(t *testing.T, who string, hz float64, sound func() phonetest.Sound) {
 	t.Helper()
 	phonetest.Eventually(t, 20*time.Second, who+" hears the tone", func() bool {
 		last := lately(sound(), time.Second)
-		level := last.Tone(hz).Median()
+		level := last.Swaying(hz).Median()
 		return last.Duration() >= time.Second && level > toneLevel-3 && level < toneLevel+3
 	})
 }

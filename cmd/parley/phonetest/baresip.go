@@ -97,6 +97,7 @@ func StartBaresip(t testing.TB, cfg BaresipConfig) *Baresip {
 	b.changed = sync.NewCond(&b.mu)
 	b.configure(t)
 	b.Process = Start(t, b.dir, "baresip", "-f", b.dir)
+	b.InTime()
 	b.WaitLine("baresip is ready.", 30*time.Second)
 	control, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(b.port+2)))
 	if err != nil {

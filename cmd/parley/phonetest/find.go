@@ -44,6 +44,8 @@ func Find(prompt, heard Sound) (share float64, at time.Duration) {
 }
 
 // coarse is s at a much lower rate, through two moving averages: quick, and good enough to be compared with its like.
+//
+//go:norace
 func (s Sound) coarse(rate int) []int16 {
 	x := s.Samples
 	width := max(1, s.Rate/rate)

@@ -25,6 +25,21 @@ type ToneLevels []float64
 // up plays a little faster or slower, which nobody hears and a narrow measure does: what is up to 0.32 % off counts as freq. Of a
 // recording shorter than one window there is nothing to say, and the result is empty.
 func (s Sound) Tone(freq float64) ToneLevels {
+	return s.tone(freq, -0.0032, -0.0016, 0, 0.0016, 0.0032)
+}
+
+// Swaying is Tone for a tone that ought to be there, wherever a busy machine may have made packets late: a jitter buffer that then catches up
+// as fast as it can plays up to 1.25 % faster or slower, and that counts, too. Others must be 3 % away, and 100 Hz.
+func (s Sound) Swaying(freq float64) ToneLevels {
+	offs := make([]float64, 0, 17)
+	for off := -8; off <= 8; off++ {
+		offs = append(offs, float64(off)*0.0016)
+	}
+	return s.tone(freq, offs...)
+}
+
+// tone is the loudest of several pitches beside freq in each window.
+func (s Sound) tone(freq float64, offs ...float64) ToneLevels {
 	n := s.Rate / 5
 	if n == 0 {
 		return nil
@@ -36,7 +51,7 @@ func (s Sound) Tone(freq float64) ToneLevels {
 	var levels ToneLevels
 	for at := 0; at+n <= len(s.Samples); at += n / 2 {
 		loudest := Floor
-		for _, off := range []float64{-0.0032, -0.0016, 0, 0.0016, 0.0032} {
+		for _, off := range offs {
 			loudest = max(loudest, goertzel(s.Samples[at:at+n], window, freq*(1+off)/float64(s.Rate)))
 		}
 		levels = append(levels, loudest)
@@ -44,7 +59,10 @@ func (s Sound) Tone(freq float64) ToneLevels {
 	return levels
 }
 
-// goertzel is the level of one frequency, in cycles per sample, in windowed samples.
+// goertzel is the level of one frequency, in cycles per sample, in windowed samples. It shares nothing, and the race detector would look
+// at every sample of hours of sound.
+//
+//go:norace
 func goertzel(x []int16, window []float64, freq float64) float64 {
 	c := 2 * math.Cos(2*math.Pi*freq)
 	var s1, s2, gain float64
@@ -122,6 +140,7 @@ func (s Sound) Active(threshold float64) Sound {
 	return s.Between(time.Duration(first)*step, time.Duration(last+1)*step)
 }
 
+//go:norace
 func rms(x []int16) float64 {
 	var sum float64
 	for _, v := range x {
