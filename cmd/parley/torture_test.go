@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -218,53 +219,63 @@ func (r *rack) byUDP(t *testing.T, f from, list map[string]string) {
 // endless are the files after which nobody can know where the next message begins.
 var endless = []string{"clerr", "ncl", "mcl01", "baddn", "dblreq", "test"}
 
+// byTCP has many files under way at once: most of the time passes between octets. That they are not parallel in the sense of package
+// testing is so that none of them waits until all other tests have begun.
 func (r *rack) byTCP(t *testing.T, f from, list map[string]string) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	turns := make(chan struct{}, 6)
 	for name, verdict := range list {
-		t.Run(filepath.Base(name), func(t *testing.T) {
-			t.Parallel()
-			data, base := tortureFile(t, name), filepath.Base(name)
-			c, err := f.host.Dial(f.addr, f.box.String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			c.SetDeadline(time.Now().Add(60 * time.Second))
-			c.(*net.TCPConn).SetNoDelay(true)
-			in := messages(c)
-			octets(c, data, in)
-			if base == "clerr" {
-				c.(*net.TCPConn).CloseWrite() // what is missing never comes
-			}
-			finals := 1
-			switch {
-			case verdict == "S" || verdict == "-":
-				finals = 0
-			case base == "dblreq": // on a stream what follows is a message of its own, with a description that is none
-				finals, verdict = 2, "N,400"
-			}
-			for range finals {
-				got := <-in.list
-				if !verdictHolds(verdict, statusOf(got)) {
-					t.Errorf("answered %s, want %s\n%s", statusOf(got), verdict, got)
-				}
-				if !answersTo(data, got) {
-					t.Errorf("answered another: %s", got)
-				}
-			}
-			if slices.Contains(endless, base) {
-				for rest := range in.list {
-					t.Errorf("then came %s", rest)
-				}
-				return
-			}
-			if _, err := c.Write(fmt.Appendf(nil, "OPTIONS sip:probe@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bKprobe%[1]s\r\n"+
-				"Max-Forwards: 70\r\nFrom: <sip:p@x>;tag=1\r\nTo: <sip:p@y>\r\nCall-ID: probe%[1]s\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n", base)); err != nil {
-				t.Fatal(err)
-			}
-			if next := <-in.list; !isProbe(next) {
-				t.Errorf("unasked: %q", next)
-			}
+		turns <- struct{}{}
+		all.Go(func() {
+			t.Run(filepath.Base(name), func(t *testing.T) { octetByOctet(t, f, name, verdict) })
+			<-turns
 		})
+	}
+}
+
+func octetByOctet(t *testing.T, f from, name, verdict string) {
+	data, base := tortureFile(t, name), filepath.Base(name)
+	c, err := f.host.Dial(f.addr, f.box.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(60 * time.Second))
+	c.(*net.TCPConn).SetNoDelay(true)
+	in := messages(c)
+	octets(c, data, in)
+	if base == "clerr" {
+		c.(*net.TCPConn).CloseWrite() // what is missing never comes
+	}
+	finals := 1
+	switch {
+	case verdict == "S" || verdict == "-":
+		finals = 0
+	case base == "dblreq": // on a stream what follows is a message of its own, with a description that is none
+		finals, verdict = 2, "N,400"
+	}
+	for range finals {
+		got := <-in.list
+		if !verdictHolds(verdict, statusOf(got)) {
+			t.Errorf("answered %s, want %s\n%s", statusOf(got), verdict, got)
+		}
+		if !answersTo(data, got) {
+			t.Errorf("answered another: %s", got)
+		}
+	}
+	if slices.Contains(endless, base) {
+		for rest := range in.list {
+			t.Errorf("then came %s", rest)
+		}
+		return
+	}
+	if _, err := c.Write(fmt.Appendf(nil, "OPTIONS sip:probe@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bKprobe%[1]s\r\n"+
+		"Max-Forwards: 70\r\nFrom: <sip:p@x>;tag=1\r\nTo: <sip:p@y>\r\nCall-ID: probe%[1]s\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n", base)); err != nil {
+		t.Fatal(err)
+	}
+	if next := <-in.list; !isProbe(next) {
+		t.Errorf("unasked: %q", next)
 	}
 }
 
