@@ -137,7 +137,10 @@ func trim(in []float64) []float64 {
 	return in[max(0, from-edge):min(len(in), to+edge)]
 }
 
-// convert brings espeak-ng's rate to 48 kHz with a windowed sinc, and the length to whole milliseconds.
+// convert brings espeak-ng's rate to 48 kHz with a windowed sinc, and the length to whole milliseconds. It shares nothing, and the race detector
+// would make the tests take half a minute longer.
+//
+//go:norace
 func convert(in []float64) []float64 {
 	const half, up, down = 32, 320, 147 // 48000 to 22050
 	var phases [up][2 * half]float64
