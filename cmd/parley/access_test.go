@@ -71,6 +71,7 @@ func (g *guarded) command(user string, words ...string) (string, int) {
 // X-7b, spec 6: with TLS, certificates or passwords, and the rules that PROTOCOL.md ships, the whole box does all that it
 // promises on its topics, the operator commands, the watcher looks, and nobody does more; on mosquitto as on the box's own broker.
 func TestAccessRules(t *testing.T) {
+	t.Parallel()
 	for name, start := range map[string]func(*testing.T) *guarded{"mosquitto": guardedMosquitto, "embedded": guardedEmbedded} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

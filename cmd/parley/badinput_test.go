@@ -27,6 +27,7 @@ type siege struct {
 // X-7, X-7b, X-12: whatever is wrong with what comes in is answered, ignored or counted as the case may be, and a call that is
 // running does not notice.
 func TestBadInputDisturbsNoCall(t *testing.T) {
+	t.Parallel()
 	s := &siege{box: boxtest.Start(t, boxtest.Config{Microphone: tone(placeHz), Settings: boxtest.Settings{
 		"place":       boxtest.Settings{"join_at_start": true},
 		"conferences": []boxtest.Settings{{"number": "1000"}, {"number": "2000", "max": 2}},

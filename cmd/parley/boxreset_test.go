@@ -177,6 +177,7 @@ func TestFactoryResetBesideTheBox(t *testing.T) {
 
 // Settings that keep the box from starting are gone before anybody reads them.
 func TestAResetComesBeforeTheSettings(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
 	for path, text := range map[string]string{"session": "4\n", "parley.yaml": "card: [", "reset": ""} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {

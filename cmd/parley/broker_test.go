@@ -89,6 +89,7 @@ func retained(t *testing.T, broker *phonetest.Mosquitto) map[string]string {
 // Spec 6, X-8: the broker is killed, away for 5 s and back without its memory. The box is back within 10 s of that, tells every
 // retained topic again, and the call that runs meanwhile misses no packet and no sound.
 func TestBrokerAwayTouchesNoCall(t *testing.T) {
+	t.Parallel()
 	broker := phonetest.StartMosquitto(t, phonetest.MosquittoConfig{})
 	box := boxtest.Start(t, boxtest.Config{Microphone: tone(400), Settings: boxtest.Settings{
 		"mqtt": boxtest.Settings{"broker": broker.URL()}, "place": boxtest.Settings{"join_at_start": true},

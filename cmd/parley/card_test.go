@@ -92,6 +92,7 @@ func newDesk(t *testing.T, room *card.Card) *desk {
 // the sound card is unplugged, given back, stalls and comes back: bit by bit the callers are sent what they are sent by a box
 // that has no card. The room is silent, so that all that differs is the card.
 func TestCardThatComesAndGoesIsNotHeardByCallers(t *testing.T) {
+	t.Parallel()
 	clock := cardtest.NewClock(time.Unix(1e9, 0))
 	driver := cardtest.NewDriver(clock)
 	driver.PPM = 70
@@ -180,6 +181,7 @@ func standIn(t *testing.T) string {
 // while the card goes and comes back, no caller misses a packet, and each goes on hearing the other. The box is the real one,
 // with everything down to miniaudio; below that a stand-in for libasound plays the card.
 func TestCardTakenAwayTouchesNoCall(t *testing.T) {
+	t.Parallel()
 	dir := standIn(t)
 	plugged, speaker := filepath.Join(dir, "plugged"), filepath.Join(dir, "speaker.pcm")
 	plug := func() {

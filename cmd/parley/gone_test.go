@@ -123,6 +123,7 @@ func (f *forgetful) seen() (calls, renewed int) {
 // A far end that knows its call no more after a crash is called once more if the conference had called it; one that says nothing, too.
 // A caller who is gone has left.
 func TestWhoIsGoneAfterACrash(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name            string
 		forgets, silent bool
@@ -181,6 +182,7 @@ func TestWhoIsGoneAfterACrash(t *testing.T) {
 
 // A real box on a full disk: commands are carried out and said not to last, what must last is refused, an alert tells; with room again all is well.
 func TestAFullDiskKeepsNothing(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	if err := unix.Mount("parley-test", folder, "tmpfs", 0, "size=8m"); err != nil {
 		t.Skipf("a small disk needs root: %v", err)

@@ -308,6 +308,7 @@ func (o *office) ports(t *testing.T) {
 
 // X-7b: RTP from elsewhere changes nothing, and is answered by nothing.
 func TestForeignRTPChangesNothing(t *testing.T) {
+	t.Parallel()
 	o := openOffice(t)
 	var tap *phonetest.Tap
 	if err := o.phone.Do(func() error { tap = phonetest.NewTap(t, "10.9.0.3"); return nil }); err != nil {

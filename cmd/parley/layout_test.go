@@ -191,6 +191,7 @@ func allowed(s source, whom string) bool {
 }
 
 func TestLayoutImports(t *testing.T) {
+	t.Parallel()
 	for _, s := range sources(t) {
 		for _, whom := range s.ours {
 			if !allowed(s, whom) {
@@ -215,6 +216,7 @@ func TestLayoutImports(t *testing.T) {
 
 // The rules themselves are tried, so that a slip in the table shows.
 func TestLayoutRules(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		who, whom string
 		test, ok  bool
@@ -258,6 +260,7 @@ func TestLayoutRules(t *testing.T) {
 }
 
 func TestLayoutFolders(t *testing.T) {
+	t.Parallel()
 	entries, err := os.ReadDir(house)
 	if err != nil {
 		t.Fatal(err)
@@ -279,6 +282,7 @@ func TestLayoutFolders(t *testing.T) {
 
 // Each package has something in it, and a comment that says what it is; none does things when it is merely imported.
 func TestLayoutPackages(t *testing.T) {
+	t.Parallel()
 	type facts struct{ code, comment bool }
 	packages := map[string]*facts{}
 	for _, s := range sources(t) {

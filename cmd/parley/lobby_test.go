@@ -121,6 +121,7 @@ func (r *reception) hearsNot(who string, heard phonetest.Sound, name string) {
 // Callers prove themselves by password: a right one makes a guest or a host, three wrong ones end the call, and more of them are
 // held up. Each hears prompts that nobody else hears, and has a menu on his keys.
 func TestCallersProveThemselves(t *testing.T) {
+	t.Parallel()
 	r := newReception(t, boxtest.Settings{"meetings": boxtest.Settings{"greet": true}}, boxtest.Settings{"maxSpeaker": 1})
 	r.until("is in as host", placeNumber, func(m map[string]any) bool {
 		return m != nil && m["state"] == "connected" && m["role"] == "host" && m["room"] == nil

@@ -177,6 +177,7 @@ func sipSeen(t *testing.T, box *boxtest.Box) *phonetest.Capture {
 
 // The whole of a conference, as the paper that began it tells: C-1 … C-6, C-10 … C-17, C-20, C-22.
 func TestAWholeConference(t *testing.T) {
+	t.Parallel()
 	a := assemble(t, phonetest.G722, nil, map[string]float64{host: 500, "2002": 700, "2003": 1100, "2004": 1700, "2005": 2300},
 		host, "2002", "2003", "2004")
 	wire := sipSeen(t, a.Box)

@@ -117,6 +117,7 @@ func (h *hall) run(ticks int) {
 // P-3: what is said in a private room, and what is said in the hall meanwhile, is on the other side not in a single bit: everybody is sent exactly
 // what he is sent if the others leave where these went into the room.
 func TestAPrivateRoomIsAsIfTheOthersWereNotThere(t *testing.T) {
+	t.Parallel()
 	const before, during, after = 200, 600, 200
 	split := newHall(t)
 	split.run(before)

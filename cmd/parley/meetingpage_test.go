@@ -22,6 +22,7 @@ var shapes = []struct {
 }{
 	{regexp.MustCompile(`uid [a-z0-9-]+`), "uid UID"},
 	{regexp.MustCompile(`(?m)^([a-z]+\d+) +(\d+|place) `), "ID $2 "},
+	{regexp.MustCompile(`room r\d+`), "room ROOM"},
 	{regexp.MustCompile(`, talks\b|\btalks\b`), ""}, // phones speak, and pause
 	{regexp.MustCompile(` +`), " "},
 	{regexp.MustCompile(`(?m) +$`), ""},

@@ -149,6 +149,7 @@ var kinds = []struct {
 // C-30, C-32: what is written to a conference reaches its members as it is, is on the box's disk when the sender is told so, once
 // however often it comes, and can be fetched by who comes late; on the box's own broker as on mosquitto.
 func TestMessages(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"embedded", "mosquitto"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

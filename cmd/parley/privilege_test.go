@@ -137,6 +137,7 @@ func mixerPolicy(t *testing.T, pid int) uint32 {
 
 // A port below 1024 is opened by a box that is not root.
 func TestALowPortWithoutRoot(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can become somebody else")
 	}

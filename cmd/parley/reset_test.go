@@ -61,6 +61,7 @@ var clean = []string{"clock", "identity", "provision/notes", "session", recordFi
 // wherever a reset is cut off, at any step or within one, the marker stands as long as anything of the old is there, and the
 // next start does the rest.
 func TestAResetCutAnywhereIsDoneAtTheNextStart(t *testing.T) {
+	t.Parallel()
 	cut := errors.New("the power is gone")
 	for _, torn := range []bool{false, true} {
 		for step := 0; ; step++ {
@@ -116,6 +117,7 @@ func TestAResetCutAnywhereIsDoneAtTheNextStart(t *testing.T) {
 
 // A reset is what helps against a full disk: there is room for its marker.
 func TestAResetIsNotedOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := unix.Mount("parley-test", dir, "tmpfs", 0, "size=64k"); err != nil {
 		t.Skipf("a small disk needs root: %v", err)

@@ -48,6 +48,7 @@ func TestReadyInTwoSeconds(t *testing.T) {
 
 // a port that is taken: the process that has it and the setting that changes it are named, whichever port it is.
 func TestATakenPortIsExplained(t *testing.T) {
+	t.Parallel()
 	for setting, at := range map[string]func(*boxtest.Box) (network, addr string){
 		"listen.sip_udp": func(b *boxtest.Box) (string, string) { return "udp", b.SIP },
 		"listen.sip_tcp": func(b *boxtest.Box) (string, string) { return "tcp", b.SIP },
@@ -91,6 +92,7 @@ func TestATakenPortIsExplained(t *testing.T) {
 
 // a second run on the same data names the first one's PID and leaves it alone.
 func TestASecondRunIsRefused(t *testing.T) {
+	t.Parallel()
 	box := boxtest.Start(t, boxtest.Config{})
 	out, err := exec.Command(boxtest.Program(t, "parley"), "run", "-config", box.ConfigFile(), "-data", box.Data, "-plain").CombinedOutput()
 	if e, ok := err.(*exec.ExitError); !ok || e.ExitCode() != 1 {
@@ -108,6 +110,7 @@ func TestASecondRunIsRefused(t *testing.T) {
 
 // SIGTERM ends calls with BYE, the topics say disconnected, and what was recorded is whole.
 func TestTheEndIsInOrder(t *testing.T) {
+	t.Parallel()
 	broker := phonetest.StartMosquitto(t, phonetest.MosquittoConfig{})
 	box := boxtest.Start(t, boxtest.Config{Microphone: tone(400), Settings: boxtest.Settings{
 		"place": boxtest.Settings{"join_at_start": true}, "mqtt": boxtest.Settings{"broker": broker.URL()},
@@ -167,6 +170,7 @@ func wholeWAV(t *testing.T, path string) {
 
 // A bad settings file: file, line, key and what would be right, and exit status 2; it is the same for run.
 func TestBadSettingsAreExplained(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		text string
 		want []string

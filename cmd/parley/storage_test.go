@@ -9,6 +9,7 @@ import (
 
 // A box whose data partition could not be used works, and says that nothing will last.
 func TestDataInMemoryIsToldOf(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	marker := filepath.Join(dir, "nodata")
 	if text := storageFault(dir, marker); text != "" {
