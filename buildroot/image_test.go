@@ -124,6 +124,7 @@ func image(t *testing.T, b board.Board, dir string) *os.File {
 // The image of each board is made of stand-ins for what Buildroot builds: its partitions are those of board.Layout and begin where a card
 // can erase, slot a holds kernel and root file system, slot b nothing, and the boot state is empty, which says that slot a is good.
 func TestImage(t *testing.T) {
+	t.Parallel()
 	for _, b := range flashed() {
 		t.Run(b.Name, func(t *testing.T) {
 			dir := built(t, b)
@@ -192,6 +193,7 @@ func bootFiles(t *testing.T, b board.Board, dir string, f *os.File, p partition)
 
 // The same inputs make the same image, whatever the clock says.
 func TestImageIsReproducible(t *testing.T) {
+	t.Parallel()
 	sum := func(b board.Board, later time.Duration) string {
 		dir := built(t, b)
 		err := filepath.WalkDir(dir, func(name string, _ os.DirEntry, err error) error {

@@ -32,6 +32,7 @@ var logins = []string{"box-0a1b2c", "box-other", "operator", "watcher", "hub", "
 
 // The rules do the same on mosquitto and on our own broker, and it is what the page says.
 func TestAccessRules(t *testing.T) {
+	t.Parallel()
 	rules := accessRules(t)
 	t.Run("mosquitto", func(t *testing.T) {
 		dir := t.TempDir()

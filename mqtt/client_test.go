@@ -357,6 +357,7 @@ func testWill(t *testing.T, url string) {
 
 // An old will that comes after the new session's state does not stay.
 func TestLateWill(t *testing.T) {
+	t.Parallel()
 	url, _ := serve(t, "127.0.0.1:0")
 	state := func(s string) *Message {
 		return &Message{Topic: "/box/state", Payload: []byte(s), QoS: 1, Retained: true}
@@ -427,6 +428,7 @@ var welcome = []byte{0x20, 2, 0, 0}
 
 // What a broker says wrong costs the connection and nothing else: no memory, no panic, and the reason is told.
 func TestBadBroker(t *testing.T) {
+	t.Parallel()
 	publish := func(b ...byte) []byte { return append(bytes.Clone(welcome), b...) }
 	tests := map[string]struct {
 		says []byte
@@ -529,6 +531,7 @@ func TestSilentBroker(t *testing.T) {
 
 // A connection that is dead without a word is noticed by the keep-alive.
 func TestKeepAlive(t *testing.T) {
+	t.Parallel()
 	url := fake(t, func(c net.Conn) { c.Write(welcome) })
 	c, _ := run(t, Config{URL: url, KeepAlive: time.Second})
 	connected(t, c)

@@ -24,6 +24,7 @@ func openOutbox(t *testing.T, dir string) *outbox.Outbox {
 // The broker is away for long: 5000 events, in several lives of the client, come in order, none is missing, and only those on
 // their way when the connection was cut come twice.
 func TestOutboxAcrossLives(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	url, stopBroker := serve(t, "127.0.0.1:0")
 	relayed := relay(t, url)
@@ -148,6 +149,7 @@ func TestPublishKeep(t *testing.T) {
 
 // A broker that acknowledges nothing does not hold up the end; what it did not take stays in the outbox.
 func TestEndWithEventsLeft(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	slow := make(chan struct{})
 	url := fake(t, func(c net.Conn) { c.Write(welcome); <-slow })

@@ -13,6 +13,7 @@ import (
 // A message that the broker closes the connection over, always, is given up, and what waits behind it is told. The far end is a real
 // broker with a bound on packets.
 func TestARefusedMessageHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"event", "kept event", "retained"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()

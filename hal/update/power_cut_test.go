@@ -57,6 +57,7 @@ func operations(t *testing.T, healthy bool) int {
 // whenever the power is cut, and whatever of the unsynced writes is on the disk then, the old or the new firmware boots, whole, and the
 // update comes to an end of which the reason is known.
 func TestPowerCutAtEveryWrite(t *testing.T) {
+	t.Parallel()
 	for _, healthy := range []bool{true, false} {
 		n, ends := operations(t, healthy), map[string]int{}
 		for k := 1; k <= n; k++ {
@@ -88,6 +89,7 @@ func TestPowerCutAtEveryWrite(t *testing.T) {
 
 // Cuts that come again and again, at random.
 func TestPowerCutsAtRandom(t *testing.T) {
+	t.Parallel()
 	ends := map[string]int{}
 	for seed := range uint64(600) {
 		r := newRig(t, seed)
