@@ -79,9 +79,8 @@ func replacing(t *testing.T, wire *phonetest.Capture, box *boxtest.Box, number s
 
 // C-8: a member goes from one telephone to another, into the room, to a third telephone, and from there takes the call over by an INVITE
 // with Replaces. The others hear no gap and never two of him; the roster has one line, which is the same one throughout, and so
-// are its mutes.
+// are its mutes. Gaps of 60 ms are judged in what this process itself says, so nothing runs beside it.
 func TestRoaming(t *testing.T) {
-	t.Parallel()
 	a := assemble(t, phonetest.PCMU, nil, map[string]float64{host: 310, "2002": 700, "2003": 1100, "2004": 1700})
 	wire, sound := sipSeen(t, a.Box), rtpSeen(t, a.Box)
 	a.create(nil, "2002")

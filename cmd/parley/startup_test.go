@@ -18,7 +18,7 @@ import (
 )
 
 // X-1: the box says itself how long it took until it was ready, and where it can be reached. Under load a start may take long:
-// the best of three counts.
+// the best of three counts, with nothing beside it.
 func TestReadyInTwoSeconds(t *testing.T) {
 	said := regexp.MustCompile(`^parley is ready after (\d+) ms$`)
 	best := 1 << 30

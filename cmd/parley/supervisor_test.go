@@ -10,6 +10,7 @@ import (
 )
 
 // A supervisor hears that the box is ready, and again and again that all goes on; while the audio loop stands it hears nothing more.
+// Nothing runs beside it: no thread but the audio loop's is to be late.
 func TestTheSupervisorHears(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})

@@ -69,6 +69,7 @@ func TestRing(t *testing.T) {
 // A bundle is one message: of a log that does not compress as much stands in it as there is room for, the latest of it. A part that does not
 // answer costs its section only.
 func TestABundleFits(t *testing.T) {
+	t.Parallel()
 	var log strings.Builder
 	for log.Len() < ringSize {
 		fmt.Fprintf(&log, "%016x%016x\n", rand.Uint64(), rand.Uint64())
