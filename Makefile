@@ -47,9 +47,9 @@ run: go-version ## build the box and run it here, on loopback, its data in ./dat
 test: go-version ## vet, and all tests with the race detector
 	@scripts/need.sh $(TEST)
 	go vet -race ./...
-	scripts/test.sh -timeout 15m $$(go list ./... | grep -v '^parley/cmd/parley$$')
+	scripts/test.sh -timeout 15m -p 3 $$(go list ./... | grep -v '^parley/cmd/parley$$')
 	@echo 'parley: whole boxes, with real telephones, in real time'
-	scripts/test.sh -timeout 25m -parallel 4 ./cmd/parley
+	scripts/test.sh -timeout 25m -parallel 6 ./cmd/parley
 
 test-arm: go-version ## build the firmware and test it under qemu-user, armv7 and arm64
 	@scripts/need.sh $(ARM)
