@@ -131,9 +131,8 @@ func connected(snapshot map[string]any) (n int) {
 	return n
 }
 
-// speech comes through every codec as it was said.
+// speech comes through every codec as it was said. A telephone that is late once slips against it for good, so nothing runs beside this.
 func TestSpeechComesThrough(t *testing.T) {
-	t.Parallel()
 	speech := phonetest.Speech(t, "The quick brown fox jumps over the lazy dog, while five boxing wizards quickly jump again.", 48000)
 	box := boxtest.Start(t, boxtest.Config{Microphone: speech, Settings: boxtest.Settings{
 		"place": boxtest.Settings{"join_at_start": true},
