@@ -65,8 +65,8 @@ func less(set, number string) string {
 }
 
 // C-16: six people ask and four are heard, by everybody, at every moment; who gives the floor up makes way for the next in the
-// queue; and so from the keys of a plain telephone. Every moment of six
-// telephones is judged, so nothing runs beside it.
+// queue; and so from the keys of a plain telephone. Every moment of six telephones is judged, so
+// nothing runs beside it.
 func TestTheFloor(t *testing.T) {
 	a := assemble(t, phonetest.PCMU, nil, map[string]float64{host: 310, "2002": 470, "2003": 730, "2004": 1090, "2005": 1570, "2006": 2210})
 	wire := rtpSeen(t, a.Box)

@@ -12,13 +12,13 @@ import (
 // proofs holds, of each folder, what its test files are.
 type proofs map[string]string
 
-// test is how a page names one: its folder and its function.
-var test = regexp.MustCompile("`([a-z0-9/]+)\\.(Test[A-Za-z0-9]+)`")
+// namedTest is how a page names a test: its folder and its function.
+var namedTest = regexp.MustCompile("`([a-z0-9/]+)\\.(Test[A-Za-z0-9]+)`")
 
 // in counts the tests that a line of a page names, each of which must be there.
 func (p proofs) in(t *testing.T, line string) int {
 	t.Helper()
-	named := test.FindAllStringSubmatch(line, -1)
+	named := namedTest.FindAllStringSubmatch(line, -1)
 	if loose := strings.Count(line, ".Test"); loose != len(named) {
 		t.Errorf("%d tests are named in other words than `folder.TestName`: %s", loose-len(named), line)
 	}

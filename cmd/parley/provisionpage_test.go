@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -193,14 +192,7 @@ func (r *rollout) background(line string) {
 	phonetest.Start(r.t, r.dir, "sh", "-c", path+"exec "+r.words.Replace(line))
 	switch {
 	case strings.HasPrefix(line, "mosquitto "):
-		addr := r.words.Replace("broker.example.com:8883")
-		phonetest.Eventually(r.t, 20*time.Second, "mosquitto takes connections", func() bool {
-			c, err := net.Dial("tcp", addr)
-			if err == nil {
-				c.Close()
-			}
-			return err == nil
-		})
+		phonetest.TakesConnections(r.t, "mosquitto", r.words.Replace("broker.example.com:8883"))
 	default:
 		phonetest.Eventually(r.t, 20*time.Second, line+" runs", func() bool {
 			b, _ := os.ReadFile(filepath.Join(r.dir, "serve.log"))

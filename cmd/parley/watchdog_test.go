@@ -77,8 +77,8 @@ func asleep(pid, tid int) bool {
 	return err != nil || strings.HasPrefix(string(text), fmt.Sprint(unix.SYS_CLOCK_NANOSLEEP, " "))
 }
 
-// while the audio loop stands, the microphone is closed; when it goes on by itself, as it was before. It must
-// go on within the second after which the box gives itself up, so nothing runs beside this.
+// while the audio loop stands, the microphone is closed; when it goes on by itself, as it was before. It must go on
+// within the second after which the box gives itself up, so nothing runs beside this.
 func TestTheAudioLoopStandsForAMoment(t *testing.T) {
 	box := boxtest.Start(t, boxtest.Config{Settings: joined(nil)})
 	watch := box.Watch()
@@ -114,8 +114,8 @@ func TestTheAudioLoopStandsForAMoment(t *testing.T) {
 }
 
 // when the audio loop alone stands, the program gives itself up with a status of its own. Started again, the place is muted, the
-// caller, who knew nothing of it, hears the others again in the same call, and why it ended is told once. Nothing runs
-// beside it: no thread but the audio loop's is to be late.
+// caller, who knew nothing of it, hears the others again in the same call, and why it ended is told once. Nothing runs beside
+// it: no thread but the audio loop's is to be late.
 func TestTheAudioLoopStands(t *testing.T) {
 	box := boxtest.Start(t, boxtest.Config{})
 	said := phonetest.StartBaresip(t, phonetest.BaresipConfig{Name: "2001", Codecs: []string{phonetest.PCMU}, Says: phonetest.Tone(8000, 440, -20, time.Second)})

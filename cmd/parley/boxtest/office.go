@@ -27,13 +27,7 @@ func NewOffice(t testing.TB) *Office {
 	o := &Office{t: t, Dir: filepath.Join(t.TempDir(), "fleet"), Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(phonetest.PortBlock(t)))}
 	o.Run("init", o.Dir, "--eid", "acme", "--broker", "mqtts://"+o.Addr)
 	o.Broker = phonetest.Start(t, o.Dir, "mosquitto", "-c", filepath.Join(o.Dir, "broker", "mosquitto.conf"))
-	phonetest.Eventually(t, 20*time.Second, "mosquitto takes connections", func() bool {
-		c, err := net.Dial("tcp", o.Addr)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
+	phonetest.TakesConnections(t, "mosquitto", o.Addr)
 	return o
 }
 

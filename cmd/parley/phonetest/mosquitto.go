@@ -98,13 +98,7 @@ func (m *Mosquitto) Start() {
 	m.t.Helper()
 	m.process = Start(m.t, m.dir, "mosquitto", "-c", filepath.Join(m.dir, "conf"))
 	m.process.WaitLine("mosquitto version", 30*time.Second)
-	Eventually(m.t, 10*time.Second, "mosquitto takes connections", func() bool {
-		c, err := net.Dial("tcp", m.Addr())
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
+	TakesConnections(m.t, "mosquitto", m.Addr())
 }
 
 // Stop ends it in order: clients see their connections close.

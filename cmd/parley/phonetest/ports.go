@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Ports are handed out in blocks, below what the kernel gives to those who ask for any port (32768 and up) and above
@@ -62,4 +63,16 @@ func free(first int) bool {
 		l.Close()
 	}
 	return true
+}
+
+// TakesConnections waits until a server listens at an address for TCP.
+func TakesConnections(t testing.TB, server, addr string) {
+	t.Helper()
+	Eventually(t, 20*time.Second, server+" takes connections", func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
 }

@@ -236,7 +236,7 @@ var uBoots = map[string]string{"armv7": "/usr/lib/u-boot/qemu_arm/u-boot.bin", "
 func (f *flashed) boot() {
 	f.t.Helper()
 	if _, err := os.Stat(uBoots[f.arch.Name]); err != nil {
-		f.t.Skip("needs U-Boot for QEMU: apt-get install u-boot-qemu")
+		f.t.Fatalf("%v: make qemu-test installs it; by hand: apt-get install u-boot-qemu", err)
 	}
 	f.guest = phonetest.Start(f.t, f.t.TempDir(), "nice", "-n", "5", phonetest.Need(f.t, f.arch.qemu),
 		"-M", "virt,acpi=off", // else a boot loader costs the 64-bit machine its GPIO

@@ -47,13 +47,7 @@ func serve(t *testing.T) *server {
 func (s *server) start() {
 	s.t.Helper()
 	s.broker = phonetest.Start(s.t, s.dir, "mosquitto", "-c", filepath.Join(s.dir, "broker", "mosquitto.conf"))
-	phonetest.Eventually(s.t, 20*time.Second, "mosquitto takes connections", func() bool {
-		c, err := net.Dial("tcp", s.addr)
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
-	})
+	phonetest.TakesConnections(s.t, "mosquitto", s.addr)
 }
 
 // enrol gives a box its certificate, past the broker.

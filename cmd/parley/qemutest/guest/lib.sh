@@ -102,6 +102,10 @@ until_() {
 wait_log() { until_ "${2:-20}" said "$1" "${3:-1}" || fail "the box does not say: $1"; }
 said() { [ "$(grep -c -e "$1" /run/box.log)" -ge "${2:-1}" ]; }
 
+# look has the box tell what it is and has; setting SECTION KEY is one of the settings in force then.
+look() { parleyctl support -data /data -o /tmp/bundle.gz && zcat /tmp/bundle.gz >/tmp/bundle; }
+setting() { sed -n "/^$1:\$/,/^[a-z]*:\$/s/^  $2: \"*\([^\"]*\)\"*\$/\1/p" /tmp/bundle; }
+
 # metric NAME is one of the box's figures, without decimals.
 metric() { wget -q -O - http://127.0.0.1:8080/metrics | sed -n "s/^parley_$1 \([0-9-]*\).*/\1/p"; }
 # is FIGURE VALUE fails unless it is.

@@ -13,11 +13,8 @@ recording: {reserve_mb: 1, quota_mb: 10}
 YAML
 box
 dmesg | grep -i 'ext4.*error' && fail 'the file system has errors'
-until_ 30 parleyctl support -data /data -o /tmp/bundle.gz || fail 'there is no bundle' # it may begin anew, with what was on trial
-zcat /tmp/bundle.gz >/tmp/bundle
-name=$(sed -n '/^place:$/,/^[a-z]*:$/s/^  name: "*\([0-9]*\)"*$/\1/p' /tmp/bundle)
-volume=$(sed -n '/^card:$/,/^[a-z]*:$/s/^  volume: //p' /tmp/bundle)
-ask note settings "$name $volume"
+until_ 30 look || fail 'the box tells nothing of itself' # it may begin anew, with what was on trial
+ask note settings "$(setting place name) $(setting card volume)"
 settled() { [ "$(guest recordings /data | grep -c running)" -le 1 ]; }
 running() { guest recordings /data | grep -q running; }
 until_ 20 settled || fail 'recordings that were cut off are not finished'

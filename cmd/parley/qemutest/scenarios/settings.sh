@@ -15,8 +15,8 @@ YAML
 box_begin
 tail -F /run/box.log &
 while :; do
-	if parleyctl support -data /data -o /tmp/bundle.gz >/dev/null 2>&1; then
-		ask note name "$(zcat /tmp/bundle.gz | sed -n '/^place:$/,/^[a-z]*:$/s/^  name: "*\([^"]*\)"*$/\1/p')"
+	if look 2>/dev/null; then
+		ask note name "$(setting place name)"
 		ask note card "$(metric card_open)"
 		if wget -q -O /dev/null http://127.0.0.1:8080/readyz 2>/dev/null; then ask note ready yes; else ask note ready no; fi
 	fi
